@@ -1,0 +1,71 @@
+# hearth: every task of the project. `make` alone lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.ONESHELL:
+MAKEFLAGS += --no-print-directory
+
+engine := docker/provide-engine.sh; docker/provide-base.sh; . docker/host.sh
+host := . docker/host.sh
+
+.PHONY: help up down logs build quantize reload smoke doctor test unit integration e2e lint lock bench-gateway
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' Makefile
+
+up: ## build what is missing, start the stack, wait until it answers
+	@$(engine)
+	say "profile $$COMPOSE_PROFILES"; [ "$$HEARTH_CA" = /dev/null ] || say "handing the CA bundle $$HEARTH_CA to the build"
+	bake "$$COMPOSE_PROFILES"
+	docker compose up --detach --no-build --wait --wait-timeout 600 || { docker compose logs --tail 40; die "the stack did not come up: see the log above, and 'make doctor'"; }
+	docker/print-usage.sh "$$url"
+
+down: ## stop the stack
+	@$(host); docker compose down
+
+logs: ## follow the stack's logs
+	@$(host); docker compose logs --follow --tail 100
+
+build: ## build the images of this machine's profile
+	@$(engine); bake "$$COMPOSE_PROFILES"
+
+quantize: ## quantize HEARTH_RECIPE in a container (on the GPU if there is one) into weights/; `make build` then bakes it
+	@$(engine)
+	gpu=(); [ "$$COMPOSE_PROFILES" != gpu ] || { gpu=(--gpus all); export HEARTH_ACCELERATOR=cuda; }
+	HEARTH_WEIGHTS= bake quantizer
+	mkdir -p weights
+	docker run --rm --init "$${gpu[@]}" --user "$$(id -u):$$(id -g)" --cap-drop ALL --security-opt no-new-privileges \
+		--volume "$$PWD/models:/models:ro" --volume "$$PWD/weights:/weights" --env HF_TOKEN --env HOME=/tmp \
+		$$([ "$$HEARTH_CA" = /dev/null ] || echo --volume "$$HEARTH_CA:/run/secrets/ca:ro" --env SSL_CERT_FILE=/run/secrets/ca) \
+		"$${HEARTH_REGISTRY:-}hearth-quantizer:$${HEARTH_VERSION:-0.1.0}-$${HEARTH_ACCELERATOR:-cpu}" \
+		"/models/$$recipe.yaml" --work "/weights/.$$recipe.work" --out "/weights/$$recipe" $(ARGS)
+
+reload: ## bring a change of SERVICE (default: gateway) into the running stack, touching nothing else
+	@$(host); service=$(or $(SERVICE),gateway)
+	bake "$$service"
+	docker compose up --detach --no-build --no-deps --wait "$$service"
+
+smoke: ## functional checks against the running stack
+	@$(host)
+	docker run --rm --network host --read-only --cap-drop ALL --security-opt no-new-privileges --env HEARTH_API_KEY \
+		"$${HEARTH_REGISTRY:-}hearth-gateway:$${HEARTH_VERSION:-0.1.0}" smoke --url "$$url"
+
+doctor: ## check this machine and say what to do
+	@docker/doctor.sh
+
+test: .venv/ready lint unit integration e2e ## everything: lint, types, unit, integration, end to end
+
+unit integration: .venv/ready
+	@.venv/bin/pytest -q tests/$@
+
+e2e: .venv/ready ## build the images, start the cpu profile, talk to it
+	@$(engine); .venv/bin/pytest -q tests/e2e
+
+lint: .venv/ready ## ruff, mypy, shellcheck
+	@.venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/mypy && .venv/bin/shellcheck --external-sources --source-path=SCRIPTDIR docker/*.sh docker/with-ca docker/requirements/lock.sh .ci/run
+
+lock: .venv/ready ## renew uv.lock and every list of docker/requirements
+	@$(host); .tools/bin/uv lock --upgrade && UV=$$PWD/.tools/bin/uv WHEELS=$$HEARTH_WHEELS docker/requirements/lock.sh
+
+.venv/ready: pyproject.toml uv.lock $(wildcard services/*/pyproject.toml)
+	@docker/provide-venv.sh && touch $@

@@ -1,0 +1,58 @@
+# docker buildx bake -f docker/docker-bake.hcl [cpu | gpu | TARGET], from the repository's root; `make build` calls it.
+variable "HEARTH_REGISTRY" { default = "" }             # with its slash: ghcr.io/me/
+variable "HEARTH_VERSION" { default = "0.1.0" }
+variable "HEARTH_RECIPE" { default = "" }               # default: the recipe of the target's profile
+variable "HEARTH_WEIGHTS" { default = "" }              # a folder with an artifact: nothing is quantized in the build
+variable "HEARTH_WHEELS" { default = "" }               # a folder with local wheels
+variable "HEARTH_CA" { default = "/dev/null" }          # a CA bundle
+variable "HEARTH_ACCELERATOR" { default = "cpu" }       # of the quantizer
+
+function "image" {
+  params = [name, tag]
+  result = ["${HEARTH_REGISTRY}${name}:${tag}"]
+}
+
+function "recipe" {
+  params = [default]
+  result = HEARTH_RECIPE == "" ? default : HEARTH_RECIPE
+}
+
+group "cpu" { targets = ["engine-cpu", "gateway"] }
+group "gpu" { targets = ["engine-cuda", "gateway"] }
+
+target "common" {
+  context    = "."
+  dockerfile = "docker/Dockerfile"
+  contexts = merge(
+    HEARTH_WHEELS == "" ? {} : { wheels = HEARTH_WHEELS },
+    HEARTH_WEIGHTS == "" ? {} : { weights = HEARTH_WEIGHTS },
+  )
+  secret = ["id=ca,src=${HEARTH_CA}", "id=hf_token,env=HF_TOKEN"]
+}
+
+target "engine-cpu" {
+  inherits = ["common"]
+  target   = "engine-cpu"
+  args     = { RECIPE = recipe("tiny"), ACCELERATOR = "cpu" }
+  tags     = image("hearth-engine", "${HEARTH_VERSION}-${recipe("tiny")}-cpu")
+}
+
+target "engine-cuda" {
+  inherits = ["common"]
+  target   = "engine-cuda"
+  args     = { RECIPE = recipe("qwen3-4b-instruct-2507"), ACCELERATOR = "cuda" }
+  tags     = image("hearth-engine", "${HEARTH_VERSION}-${recipe("qwen3-4b-instruct-2507")}-cuda")
+}
+
+target "quantizer" {
+  inherits = ["common"]
+  target   = "quantizer"
+  args     = { ACCELERATOR = HEARTH_ACCELERATOR }
+  tags     = image("hearth-quantizer", "${HEARTH_VERSION}-${HEARTH_ACCELERATOR}")
+}
+
+target "gateway" {
+  inherits = ["common"]
+  target   = "gateway"
+  tags     = image("hearth-gateway", HEARTH_VERSION)
+}

@@ -1,0 +1,46 @@
+# shellcheck shell=bash
+# Sourced by the Makefile's recipes: finds out what this machine is, exports what Compose and Bake ask for.
+# Whatever is set already, in the environment or in .env, wins.
+. docker/lib.sh
+export PATH="$PATH:/opt/hearth-docker/usr/bin:/usr/sbin:/sbin"
+
+# An NVIDIA GPU is usable when the driver answers and Docker can hand the device over (runtime or CDI).
+gpu_usable() {
+    command -v nvidia-smi >/dev/null && nvidia-smi -L 2>/dev/null | grep -q GPU && toolkit_ready
+}
+toolkit_ready() {
+    docker info -f '{{json .Runtimes}}' 2>/dev/null | grep -q nvidia || [ -e /etc/cdi/nvidia.yaml ]
+}
+
+# A CA that the distribution does not ship, in the host's bundle: a TLS-intercepting proxy. Prints the bundle's path.
+custom_ca() {
+    local bundle shipped; bundle=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}; shipped=/usr/share/ca-certificates
+    [ -f "$bundle" ] && [ -d "$shipped" ] || return 0
+    { find "$shipped" -name '*.crt' -exec cat {} +; echo '=== bundle'; cat "$bundle"; } | awk '
+        /^=== bundle/ {bundle = 1; next}
+        /BEGIN CERT/ {certificate = ""; next}
+        /END CERT/ {if (!bundle) known[certificate] = 1; else if (!(certificate in known)) found = 1; next}
+        {certificate = certificate $0}
+        END {exit !found}' && echo "$bundle"
+}
+
+# PyTorch's CPU wheel, where pip was told of a local folder that has it.
+local_wheels() {
+    local folder
+    for folder in ${PIP_FIND_LINKS:-}; do
+        ls "$folder"/torch-*+cpu-*.whl >/dev/null 2>&1 && { echo "$folder"; return; }
+    done
+}
+
+# COMPOSE_PROFILES of the environment, not of .env: .env says what a bare `docker compose up` does.
+: "${COMPOSE_PROFILES:=$(gpu_usable && echo gpu || echo cpu)}"
+: "${HEARTH_CA:=$(custom_ca)}"
+: "${HEARTH_WHEELS:=$(local_wheels)}"
+recipe=${HEARTH_RECIPE:-$([ "$COMPOSE_PROFILES" = gpu ] && echo qwen3-4b-instruct-2507 || echo tiny)}
+# Weights that `make quantize` made are baked as they are; otherwise the build quantizes.
+: "${HEARTH_WEIGHTS:=$([ -f "weights/$recipe/hearth.json" ] && echo "weights/$recipe" || true)}"
+export COMPOSE_PROFILES HEARTH_CA=${HEARTH_CA:-/dev/null} HEARTH_WHEELS HEARTH_WEIGHTS
+bind=$(docker compose config 2>/dev/null | awk '/host_ip:/ {ip = $2} /published:/ {gsub("\"", "", $2); port = $2} END {if (port) print (ip ? ip : "127.0.0.1") ":" port}')
+# shellcheck disable=SC2034  # for the recipes
+url=http://${bind/0.0.0.0/127.0.0.1}
+bake() { docker buildx bake -f docker/docker-bake.hcl --progress "${HEARTH_PROGRESS:-auto}" "$@"; }

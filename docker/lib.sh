@@ -1,0 +1,16 @@
+# shellcheck shell=bash
+# Shared by the scripts of this folder: how they speak.
+say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+# apt-get update once an hour is enough; a fresh machine has no lists at all.
+apt_install() {
+    local missing=() package
+    for package in "$@"; do dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package"); done
+    [ ${#missing[@]} -eq 0 ] && return
+    say "installing ${missing[*]} with apt-get"
+    [ -n "$(find /var/cache/apt/pkgcache.bin -mmin -60 2>/dev/null)" ] || apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+debian_with_root() { [ "$(id -u)" = 0 ] && grep -q '^ID=debian' /etc/os-release 2>/dev/null; }

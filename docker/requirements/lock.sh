@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Writes each NAME.txt here from NAME.in, with hashes: `make lock`. UV is the uv to use, WHEELS a folder of local wheels.
+# torch stands apart so that quantizer and engine share its layer; --no-deps at install is safe because each list is whole.
+set -euo pipefail
+cd "$(dirname "$0")"
+uv=${UV:-uv}
+compile() {
+    local name=$1; shift
+    local overrides=(); [ -f "$name.overrides.txt" ] && overrides=(--override "$name.overrides.txt")
+    "$uv" pip compile -q "$name.in" -o "$name.txt" --generate-hashes --no-annotate --no-emit-find-links --upgrade \
+        --python-version 3.11 --python-platform x86_64-manylinux_2_36 \
+        --custom-compile-command "make lock" "${overrides[@]}" "$@"
+}
+cpu=(--torch-backend cpu); [ -n "${WHEELS:-}" ] && cpu=(--find-links "$WHEELS")
+compile uv
+compile build
+compile engine-cuda
+compile torch-cuda --constraint engine-cuda.txt
+compile engine-cpu "${cpu[@]}" --no-emit-package torch
+compile torch-cpu "${cpu[@]}"
+# torch alone: what it depends on stands in the two lists that build on it.
+awk '/^#/ || /^torch==/ {keep = 1; print; next} /^[a-z]/ {keep = 0} keep' torch-cpu.txt > torch-cpu.tmp && mv torch-cpu.tmp torch-cpu.txt
+compile quantizer --no-emit-package torch "${cpu[@]}"
+"$uv" export -q --project ../.. --package hearth-gateway --no-emit-workspace --no-dev --locked --no-annotate --no-header -o gateway.txt
