@@ -17,7 +17,7 @@ up: ## build what is missing, start the stack, wait until it answers
 	@$(engine)
 	say "profile $$COMPOSE_PROFILES"; [ "$$HEARTH_CA" = /dev/null ] || say "handing the CA bundle $$HEARTH_CA to the build"
 	bake "$$COMPOSE_PROFILES"
-	docker compose up --detach --no-build --wait --wait-timeout 600 || { docker compose logs --tail 40; die "the stack did not come up: see the log above, and 'make doctor'"; }
+	docker/start.sh
 	docker/print-usage.sh "$$url"
 
 down: ## stop the stack

@@ -1,0 +1,108 @@
+"""The command line: serve, plan, verify, health."""
+
+import argparse
+import os
+import sys
+import urllib.request
+from pathlib import Path
+from typing import NoReturn
+
+# Container health checks run this every few seconds: whatever `health` does not need is imported where it is used.
+
+
+def main() -> None:
+    """Entry point of `hearth-engine`. Whatever a user can mend ends with status 1 and one line a problem."""
+    args = _parser().parse_args()
+    try:
+        args.run(args)
+    except SystemExit:  # before _refusals is asked: a health check that fails stays cheap while the engine starts
+        raise
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except _refusals() as error:
+        sys.exit("\n".join(f"hearth-engine: {line}" for line in str(error).splitlines()))
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """Errors with a message for the user (imported once one is raised); any other is a bug and keeps its traceback."""
+    from hearth_engine.cache import CacheError
+    from hearth_engine.hardware import HardwareError
+    from hearth_engine.plan import PlanError
+    from hearth_engine.settings import SettingsError
+    from hearth_quantizer.manifest import ArtifactError, ManifestError
+
+    return SettingsError, ManifestError, ArtifactError, HardwareError, PlanError, CacheError
+
+
+def serve(args: argparse.Namespace) -> NoReturn:
+    """Verify, plan, and become vLLM: the same process, so that signals reach it."""
+    from hearth_engine import cache, hardware, report, settings
+    from hearth_engine.plan import plan
+    from hearth_quantizer import manifest
+
+    chosen = settings.load()
+    verified = manifest.verify(chosen.model_dir)
+    print(f"hearth-engine: verified {len(verified.files)} files, {len(verified.tensors)} tensors", flush=True)
+    decided = plan(verified, chosen, hardware.detect(chosen.device))
+    report.show(decided)
+    cache.seed(chosen.baked_cache_dir, chosen.cache_dir)
+    sys.stdout.flush()
+    command = decided.command
+    os.execve(command[0], command, {**os.environ, **decided.environment})  # noqa: S606
+
+
+def show_plan(args: argparse.Namespace) -> None:
+    from hearth_engine import hardware, report, settings
+    from hearth_engine.plan import plan
+    from hearth_quantizer.manifest import Manifest
+
+    chosen = settings.load()
+    if args.model:
+        chosen = chosen.model_copy(update={"model_dir": args.model})
+    target = hardware.named(args.gpu) if args.gpu else hardware.detect(chosen.device)
+    decided = plan(Manifest.load(chosen.model_dir), chosen, target)
+    if args.json:
+        print(decided.model_dump_json(indent=2))
+    else:
+        report.show(decided)
+
+
+def verify(args: argparse.Namespace) -> None:
+    from hearth_engine import settings
+    from hearth_quantizer import manifest
+
+    folder = args.folder or settings.load().model_dir
+    verified = manifest.verify(folder)
+    print(f"{folder}: {len(verified.files)} files and {len(verified.tensors)} tensors are as the manifest says")
+
+
+def health(args: argparse.Namespace) -> None:
+    """Whether the server answers. A hung engine may still say yes: the gateway's readiness asks for a real token."""
+    port = os.environ.get("HEARTH_ENGINE_PORT") or "8000"
+    try:
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=args.timeout).close()
+    except (OSError, ValueError) as error:
+        sys.exit(f"hearth-engine: port {port}: {error}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="hearth-engine", description="Verifies an artifact, plans vLLM, runs vLLM.")
+    commands = parser.add_subparsers(title="commands", required=True)
+
+    command = commands.add_parser("serve", help="verify, plan and run vLLM (settings: HEARTH_… variables)")
+    command.set_defaults(run=serve)
+
+    command = commands.add_parser("plan", help="print the plan without starting")
+    command.add_argument("--gpu", metavar="NAME", help="plan for a card such as rtx-3060-12g, or cpu")
+    command.add_argument("--model", type=Path, metavar="DIR", help="artifact (default: HEARTH_MODEL_DIR)")
+    command.add_argument("--json", action="store_true", help="print JSON")
+    command.set_defaults(run=show_plan)
+
+    command = commands.add_parser("verify", help="compare an artifact with its manifest")
+    command.add_argument("folder", type=Path, nargs="?", metavar="DIR", help="artifact (default: HEARTH_MODEL_DIR)")
+    command.set_defaults(run=verify)
+
+    command = commands.add_parser("health", help="exit 0 if the server on this machine answers")
+    command.add_argument("--timeout", type=float, default=5, metavar="SECONDS")
+    command.set_defaults(run=health)
+    return parser

@@ -1,0 +1,290 @@
+"""The plan: every flag and variable that vLLM is started with, and why, decided from manifest, settings and hardware.
+
+`plan` is pure: the same three inputs give the same plan, on any machine. Tests compare whole plans with golden files.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ConfigDict
+
+from hearth_engine import memory
+from hearth_engine.hardware import INT4_CPU_FLAGS, Cpu, Gpu, Hardware
+from hearth_engine.memory import GIB, Fit, KvType, Line, gib
+from hearth_engine.settings import Settings
+from hearth_quantizer.manifest import Manifest
+
+# Qwen3-4B with 32,768 tokens fits in 6 GiB with 8-bit KV; a bigger share of the card is the user's to give.
+DEFAULT_BUDGET = 6 * GIB
+CARD_RESERVE = GIB  # for the display and other programs
+MIN_CAPABILITY = (8, 0)
+
+
+class PlanError(ValueError):
+    """No plan is possible; the message says what to change."""
+
+
+class Plan(BaseModel):
+    """What will run.
+
+    Memory is in bytes, context and KV cache in tokens. `flags` holds one tuple for each flag, name first; `notes` says
+    what was given up and why.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    hardware: str
+    model_dir: str
+    served_names: tuple[str, ...]
+    context_length: int
+    kv_cache_type: str
+    kv_cache_tokens: int
+    memory_budget: int
+    memory: tuple[Line, ...]
+    flags: tuple[tuple[str, ...], ...]
+    environment: dict[str, str]
+    notes: tuple[str, ...]
+
+    @property
+    def command(self) -> list[str]:
+        """The whole command line; the CPU wheel's `vllm` command fails, the module that it runs does not."""
+        words = [word for flag in self.flags for word in flag]
+        return [sys.executable, "-m", "vllm.entrypoints.launchers.api_server.entry", *words]
+
+
+def plan(manifest: Manifest, settings: Settings, hardware: Hardware) -> Plan:
+    """Decide everything. Raises PlanError where the model, the settings and the hardware do not go together."""
+    context = settings.context_length or manifest.recipe.serving.context_length
+    longest = manifest.model.max_position_embeddings
+    if context > longest:
+        raise PlanError(f"a context of {context} tokens is longer than the model's {longest} positions")
+    try:
+        match hardware:
+            case Gpu():
+                return _on_gpu(manifest, settings, hardware, context)
+            case Cpu():
+                return _on_cpu(manifest, settings, hardware, context)
+    except memory.FitError as error:
+        more = _or_more_memory(settings, hardware, error.missing)
+        raise PlanError(f"{error}; set HEARTH_CONTEXT_LENGTH{more}") from None
+
+
+def kv_types(capability: tuple[int, int]) -> list[KvType]:
+    """Types in order of preference, each with the backend that reads it on a GPU of this compute capability."""
+    bfloat16 = KvType(name="bfloat16", backend="FLASH_ATTN")
+    int8 = KvType(name="int8_per_token_head", backend="TRITON_ATTN")
+    if capability[0] == 9:
+        return [bfloat16, KvType(name="fp8", backend="FLASH_ATTN"), int8]
+    if capability >= (8, 9):
+        return [bfloat16, KvType(name="fp8", backend="TRITON_ATTN"), int8]
+    # Before 8.9 no instruction converts fp8, and only FlashInfer reads it, with kernels that need nvcc unless baked.
+    return [bfloat16, int8, KvType(name="fp8", backend="FLASHINFER")]
+
+
+def _on_gpu(manifest: Manifest, settings: Settings, gpu: Gpu, context: int) -> Plan:
+    if gpu.capability < MIN_CAPABILITY:
+        raise PlanError(
+            f"{gpu.name} has compute capability {_dotted(gpu.capability)}; "
+            f"bfloat16 and the INT4 kernels need {_dotted(MIN_CAPABILITY)} or newer"
+        )
+    sequences, block = settings.max_num_seqs or 64, 16
+    budget = _gpu_budget(settings, gpu)
+    overhead = [
+        *memory.weights(manifest),
+        Line(name="CUDA context, activations", bytes=memory.CUDA_CONTEXT, why="measured on an H100, warm caches"),
+        Line(name="CUDA graphs", bytes=memory.CUDA_GRAPHS, why="measured on an H100"),
+    ]
+    wanted = settings.kv_cache_dtype
+    fit = memory.fit(
+        manifest,
+        context=context,
+        sequences=sequences,
+        left=budget - _sum(overhead),
+        kv_types=[kv for kv in kv_types(gpu.capability) if wanted in ("auto", kv.name)],
+        block=block,
+    )
+    notes = []
+    if wanted == "auto" and fit.kv.name != "bfloat16":
+        notes.append(f"KV cache as {fit.kv.name}: {context} tokens at 16 bit do not fit in {gib(budget)}")
+    if fit.kv.backend == "FLASHINFER":
+        notes.append("FlashInfer compiles its kernels at the first start unless they are baked; that needs nvcc")
+    return _plan(
+        manifest,
+        settings,
+        hardware=f"{gpu.name}, compute capability {_dotted(gpu.capability)}, {gib(gpu.memory_bytes)}",
+        context=context,
+        sequences=sequences,
+        block=block,
+        budget=budget,
+        overhead=overhead,
+        fit=fit,
+        flags=[
+            # A fraction of the whole card. It sizes nothing beside the explicit KV cache, but vLLM refuses to start
+            # unless this much is free, so the default of 0.92 would fail beside a desktop.
+            ("--gpu-memory-utilization", f"{int(budget / gpu.memory_bytes * 10_000) / 10_000:.4f}"),
+            ("--kv-cache-dtype", fit.kv.name),
+            ("--attention-backend", fit.kv.backend),
+        ],
+        environment={
+            "FLASHINFER_WORKSPACE_BASE": str(settings.cache_dir),
+            "TRITON_CACHE_DIR": str(settings.cache_dir / "triton"),
+            # FlashInfer's sampler is compiled by nvcc at the first start, which an image without nvcc cannot do.
+            "VLLM_USE_FLASHINFER_SAMPLER": "0",
+            # The engine process inherits vLLM's imports in place of repeating them: 33.3 s to ready became 28.4.
+            "VLLM_WORKER_MULTIPROC_METHOD": "fork",
+        },
+        notes=notes,
+    )
+
+
+def _gpu_budget(settings: Settings, gpu: Gpu) -> int:
+    if settings.vram_budget_gib is None:
+        return min(DEFAULT_BUDGET, gpu.memory_bytes - CARD_RESERVE)
+    budget = int(settings.vram_budget_gib * GIB)
+    if budget > gpu.memory_bytes:
+        raise PlanError(
+            f"HEARTH_VRAM_BUDGET_GIB: {gib(budget)} is more than {gpu.name} has; at most {gib(gpu.memory_bytes)}"
+        )
+    return budget
+
+
+def _on_cpu(manifest: Manifest, settings: Settings, cpu: Cpu, context: int) -> Plan:
+    if missing := sorted(INT4_CPU_FLAGS - cpu.flags):
+        raise PlanError(
+            f"vLLM's INT4 kernel needs a CPU with AVX-512 ({', '.join(sorted(INT4_CPU_FLAGS))}); "
+            f"{cpu.name} lacks {', '.join(missing)}"
+        )
+    sequences, block = settings.max_num_seqs or 16, 128
+    threads = settings.cpu_threads or cpu.cores
+    overhead = [
+        *memory.weights(manifest),
+        Line(name="processes", bytes=memory.CPU_PROCESSES, why="API server and engine, measured"),
+    ]
+    fit = memory.fit(
+        manifest,
+        context=context,
+        sequences=sequences,
+        left=cpu.memory_bytes - _sum(overhead),
+        kv_types=[KvType(name="bfloat16", backend="CPU_ATTN")],
+        block=block,
+    )
+    notes = ["no torch.compile on the CPU: it would add a minute to each first start and need a C++ compiler"]
+    if settings.kv_cache_dtype not in ("auto", "bfloat16"):
+        notes.append(f"HEARTH_KV_CACHE_DTYPE={settings.kv_cache_dtype} is for GPUs and has no effect on the CPU")
+    if settings.vram_budget_gib is not None:
+        notes.append("HEARTH_VRAM_BUDGET_GIB is for GPUs; on the CPU the container's memory limit is the budget")
+    return _plan(
+        manifest,
+        settings,
+        hardware=f"{cpu.name}, {cpu.cores} cores, {gib(cpu.memory_bytes)}",
+        context=context,
+        sequences=sequences,
+        block=block,
+        budget=cpu.memory_bytes,
+        overhead=overhead,
+        fit=fit,
+        flags=[("--enforce-eager",)],
+        environment={
+            "OMP_NUM_THREADS": str(threads),
+            # Helpers outside the model are compiled too, the first request for logprobs stalled for 20 s by it.
+            "TORCHDYNAMO_DISABLE": "1",
+            # One engine process that also computes, in place of two that both import vLLM: about half the start-up
+            # time, and no message passing for each token. Thread binding belongs to the second process; the
+            # container's CPU set does its work.
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        },
+        notes=notes,
+    )
+
+
+def _plan(
+    manifest: Manifest,
+    settings: Settings,
+    *,
+    hardware: str,
+    context: int,
+    sequences: int,
+    block: int,
+    budget: int,
+    overhead: Sequence[Line],
+    fit: Fit,
+    flags: Sequence[tuple[str, ...]],
+    environment: dict[str, str],
+    notes: Sequence[str],
+) -> Plan:
+    """What every plan has in common. No --quantization: vLLM picks its fastest kernel from the artifact's config."""
+    serving = manifest.recipe.serving
+    names = (serving.served_name, *serving.aliases)
+    kv_line = Line(name="KV cache", bytes=fit.bytes, why=f"{fit.tokens} tokens as {fit.kv.name}")
+    tools = [("--enable-auto-tool-choice",), ("--tool-call-parser", serving.tool_parser)] if serving.tool_parser else []
+    return Plan(
+        hardware=hardware,
+        model_dir=str(settings.model_dir),
+        served_names=names,
+        context_length=context,
+        kv_cache_type=fit.kv.name,
+        kv_cache_tokens=fit.tokens,
+        memory_budget=budget,
+        memory=(*overhead, kv_line),
+        flags=(
+            ("--model", str(settings.model_dir)),
+            ("--served-model-name", *names),
+            ("--host", settings.engine_host),
+            ("--port", str(settings.engine_port)),
+            ("--dtype", "bfloat16"),
+            ("--max-model-len", str(context)),
+            ("--max-num-seqs", str(sequences)),
+            ("--max-num-batched-tokens", str(settings.max_num_batched_tokens)),
+            ("--block-size", str(block)),
+            ("--kv-cache-memory-bytes", str(fit.bytes)),
+            ("--enable-prefix-caching",),
+            *flags,
+            # Off by default for quantized models: a checkpoint that lacks a tensor would load and answer noise.
+            ("--model-loader-extra-config", json.dumps({"enable_weights_track": True})),
+            *tools,
+            # The model's own sampling defaults; clients that send none get what its authors recommend.
+            ("--generation-config", "auto"),
+            ("--disable-uvicorn-access-log",),
+            ("--disable-fastapi-docs",),
+            *((tuple(settings.extra_flags),) if settings.extra_flags else ()),
+        ),
+        environment=dict(
+            sorted(
+                {
+                    "DO_NOT_TRACK": "1",
+                    "HF_HUB_OFFLINE": "1",
+                    "TRANSFORMERS_OFFLINE": "1",
+                    "VLLM_CACHE_ROOT": str(settings.cache_dir / "vllm"),
+                    "VLLM_NO_USAGE_STATS": "1",
+                    # No entry point of any installed package runs inside the engine.
+                    "VLLM_PLUGINS": "",
+                    **environment,
+                }.items()
+            )
+        ),
+        notes=tuple(notes),
+    )
+
+
+def _sum(lines: Sequence[Line]) -> int:
+    return sum(line.bytes for line in lines)
+
+
+def _or_more_memory(settings: Settings, hardware: Hardware, missing: int) -> str:
+    """The other way out, where there is one."""
+    if isinstance(hardware, Cpu):
+        return f", or give the container {_gib_up(hardware.memory_bytes + missing)} GiB of memory"
+    needed = _gpu_budget(settings, hardware) + missing
+    if needed <= hardware.memory_bytes:
+        return f", or HEARTH_VRAM_BUDGET_GIB={_gib_up(needed)}"
+    return f": {hardware.name} has {gib(hardware.memory_bytes)} and this takes {gib(needed)}"
+
+
+def _gib_up(size: int) -> str:
+    return f"{-(-size * 100 // GIB) / 100:.2f}"
+
+
+def _dotted(capability: tuple[int, int]) -> str:
+    return f"{capability[0]}.{capability[1]}"

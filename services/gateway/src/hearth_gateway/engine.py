@@ -1,0 +1,160 @@
+"""The engine as the gateway sees it: pooled connections, its catalog, and whether it has produced a token lately."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from types import TracebackType
+
+import aiohttp
+import orjson
+from yarl import URL
+
+from hearth_gateway.catalog import Catalog
+from hearth_gateway.errors import Problem
+from hearth_gateway.metrics import Metrics
+from hearth_gateway.request import COMPLETIONS
+from hearth_gateway.settings import Settings
+
+_KEEPALIVE = 4.0  # below the 5 s after which the engine closes an idle connection, so that it never closes ours first
+_CATALOG_AGE = 30.0  # a restarting engine takes longer than this until it serves
+_SMALL_TIMEOUT = 10.0  # for answers that cost no computing
+_PROBE_PAUSE = 1.0  # `/readyz` needs no key: however often it is asked, the engine is at most this often
+_RETRY_AFTER = {"Retry-After": "5"}
+
+log = logging.getLogger(__name__)
+
+
+def problem_of(error: BaseException) -> Problem:
+    """What a client is told about a failed exchange with the engine."""
+    match error:
+        case Problem():
+            return error
+        case aiohttp.SocketTimeoutError():
+            return Problem(504, "The engine did not answer in time.", code="engine_timeout")
+        case aiohttp.ClientConnectionError() | ConnectionError():  # no connection, or lost before the answer began
+            return Problem(503, "The engine is not reachable. It may be starting: try again.",
+                           code="engine_unavailable", headers=_RETRY_AFTER)  # fmt: skip
+        case TimeoutError():
+            return Problem(504, "The engine did not answer in time.", code="engine_timeout")
+        case _:
+            return Problem(502, "The engine's answer broke off or was not HTTP.", code="engine_broken")
+
+
+class Engine:
+    """Use as an async context manager: it holds the connection pool."""
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._origin = URL(settings.engine_url)
+        self._urls: dict[str, URL] = {}
+        self._catalog = Catalog()
+        self._catalog_due = 0.0
+        self._catalog_lock = asyncio.Lock()
+        self._probe_lock = asyncio.Lock()
+        self._probed = -_PROBE_PAUSE
+        self._verdict: str | None = None
+        self._last_token = float("-inf")
+
+    async def __aenter__(self) -> "Engine":
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE),  # the engine queues, not the pool
+            timeout=aiohttp.ClientTimeout(
+                total=None,
+                sock_connect=self._settings.connect_timeout,
+                sock_read=self._settings.engine_timeout,
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("User-Agent", "Accept-Encoding", "Accept"),
+            auto_decompress=False,
+            read_bufsize=2**18,
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+    async def ask(self, path: str, body: bytes, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+        """The engine's answer to a POST, its head read and its body not. Raises what `problem_of` explains."""
+        if (url := self._urls.get(path)) is None:
+            url = self._urls[path] = self._origin.with_path(path)
+        return await self._session.post(url, data=body, headers=headers, allow_redirects=False)
+
+    def failed(self, error: BaseException, what: str) -> Problem:
+        """Count and log a failed exchange, take it as a sign against readiness; returns what to tell the client.
+
+        `what`: the id of the client's request, or what else was asked.
+        """
+        problem = problem_of(error)
+        self._metrics.engine_errors.labels(problem.code).inc()
+        self._last_token = float("-inf")
+        detail = f": {error}" if isinstance(error, OSError) else ""  # a protocol error would quote the answer
+        log.warning("%s: %s (%s%s)", what, problem.code, type(error).__name__, detail)
+        return problem
+
+    def produced_token(self) -> None:
+        """Called for whatever of an answer has arrived: the best proof of readiness, and it costs nothing."""
+        self._last_token = time.monotonic()
+
+    async def catalog(self) -> Catalog:
+        """What the engine serves, at most half a minute old. Raises Problem 502, 503 or 504 when it never told."""
+        if time.monotonic() < self._catalog_due:
+            return self._catalog
+        if self._catalog_due and self._catalog_lock.locked():
+            return self._catalog  # one request asks for a new one, the others do not wait
+        async with self._catalog_lock:
+            if time.monotonic() < self._catalog_due:
+                return self._catalog
+            url = self._origin.with_path("/v1/models")
+            try:
+                async with asyncio.timeout(_SMALL_TIMEOUT):
+                    async with self._session.get(url, allow_redirects=False) as answer:
+                        body = await answer.read()
+                        if answer.status >= 500:
+                            raise ConnectionError(f"/v1/models answered {answer.status}")
+            except (aiohttp.ClientError, OSError) as error:
+                problem = self.failed(error, "catalog")
+                if not self._catalog_due:
+                    raise problem from None
+                self._catalog_due = time.monotonic() + _PROBE_PAUSE  # better an old catalog than none
+            else:
+                self._catalog = Catalog.parse(body)
+                self._catalog_due = time.monotonic() + _CATALOG_AGE
+            return self._catalog
+
+    async def why_not_ready(self) -> str | None:
+        """None when the engine has produced a token lately, else the reason. Asks for a token when none came of late.
+
+        An engine that hangs still answers its own health check with 200, so nothing less than a token counts.
+        """
+        async with self._probe_lock:
+            if time.monotonic() - self._last_token < self._settings.ready_within:
+                return None
+            if self._verdict is None or time.monotonic() - self._probed >= _PROBE_PAUSE:
+                self._verdict = await self._probe()
+                self._probed = time.monotonic()
+            return self._verdict
+
+    async def _probe(self) -> str | None:
+        body = {"prompt": "1", "max_tokens": 1}
+        try:
+            async with asyncio.timeout(self._settings.ready_timeout):
+                if names := (await self.catalog()).names:
+                    body["model"] = names[0]
+                async with await self.ask(
+                    COMPLETIONS.path, orjson.dumps(body), {"content-type": "application/json"}
+                ) as answer:
+                    status, content = answer.status, await answer.read()
+        except (aiohttp.ClientError, OSError, Problem) as error:
+            return self.failed(error, "readiness").message
+        try:
+            tokens = orjson.loads(content)["usage"]["completion_tokens"]
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            tokens = 0
+        if status != 200 or not isinstance(tokens, int) or tokens < 1:
+            return f"The engine answered {status} without a token."
+        self.produced_token()
+        return None

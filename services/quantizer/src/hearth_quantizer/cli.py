@@ -1,0 +1,56 @@
+"""The `hearth-quantize` command."""
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from hearth_quantizer import artifact, manifest, pipeline, recipe
+from hearth_quantizer.log import Log
+from hearth_quantizer.refusal import Refusal
+
+
+def main() -> NoReturn:
+    """Exit status: 0 made or up to date, 1 refused with a reason, 2 wrong usage, 130 interrupted."""
+    parser = argparse.ArgumentParser(prog="hearth-quantize", description="Make the GPTQ INT4 artifact of a recipe.")
+    parser.add_argument("recipe", type=Path, nargs="?", help="models/NAME.yaml")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where the artifact appears, whole or not at all")
+    parser.add_argument(
+        "--work", type=Path, metavar="DIR", help="where steps are kept for the next run; default OUT.work"
+    )
+    parser.add_argument("--force", action="store_true", help="replace an artifact that was made of other inputs")
+    parser.add_argument("--verify", type=Path, metavar="DIR", help="check an artifact against its manifest and stop")
+    options = parser.parse_args()
+    if not options.verify and not (options.recipe and options.out):
+        parser.error("name a recipe and --out DIR, or --verify DIR")
+    signal.signal(signal.SIGTERM, _interrupt)
+    status = 0
+    try:
+        if options.verify:
+            found = manifest.verify(options.verify)
+            artifact.check(options.verify, found.source.files)
+            print(f"{options.verify}: {len(found.files)} files and {len(found.tensors)} tensors as the manifest says")
+        else:
+            out = options.out.absolute()
+            work = (options.work or out.with_name(out.name + ".work")).absolute()
+            path = options.recipe
+            pipeline.run(recipe.load(path), path.absolute().parent, out, work, Log(), force=options.force)
+    except Refusal as error:
+        print(error, file=sys.stderr)
+        status = 1
+    except OSError as error:
+        print(f"{error.filename or 'hearth-quantize'}: {error.strerror}", file=sys.stderr)
+        status = 1
+    except KeyboardInterrupt:
+        print("hearth-quantize: interrupted; the finished steps are kept, and no artifact was written", file=sys.stderr)
+        status = 130
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # GPTQModel's worker threads would keep an interrupted process alive
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt

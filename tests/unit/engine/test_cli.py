@@ -1,0 +1,181 @@
+"""The commands, as a user runs them."""
+
+import http.server
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from hearth_engine import cli
+from hearth_engine.hardware import CARDS
+from hearth_engine.settings import Settings
+from hearth_quantizer import manifest as manifests
+from hearth_quantizer import tensors
+from hearth_quantizer.manifest import FileEntry, Manifest
+
+
+@pytest.fixture
+def artifact(tmp_path: Path, tiny: Manifest) -> Path:
+    """A folder that agrees with its manifest: two small tensors and a config."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    save_file({"a": np.zeros((2, 2), np.float32), "b": np.ones(3, np.float32)}, folder / "model.safetensors")
+    (folder / "config.json").write_text("{}")
+    files = {
+        path.name: FileEntry(sha256=manifests.sha256(path), bytes=path.stat().st_size) for path in folder.iterdir()
+    }
+    held = tensors.header(folder / "model.safetensors")
+    tiny.model_copy(update={"files": files, "tensors": held}).save(folder)
+    return folder
+
+
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run hearth-engine; what it printed, or a SystemExit."""
+
+    def run(*args: str | Path) -> str:
+        monkeypatch.setattr(sys, "argv", ["hearth-engine", *map(str, args)])
+        cli.main()
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_plan_as_a_table(run: Run, artifact: Path) -> None:
+    printed = run("plan", "--gpu", "rtx-3060-12g", "--model", artifact)
+    for part in ("NVIDIA GeForce RTX 3060", "hearth-tiny", "4096 tokens", "weights", "--kv-cache-memory-bytes"):
+        assert part in printed
+    assert max(map(len, printed.splitlines())) <= 140
+
+
+def test_plan_as_json_is_the_plan(run: Run, artifact: Path) -> None:
+    from hearth_engine.plan import plan
+
+    printed = run("plan", "--gpu", "l4-24g", "--model", artifact, "--json")
+    expected = plan(Manifest.load(artifact), Settings(model_dir=artifact), CARDS["l4-24g"])
+    assert json.loads(printed) == expected.model_dump(mode="json")
+
+
+def test_verify_a_good_artifact(run: Run, artifact: Path) -> None:
+    assert "2 files and 2 tensors are as the manifest says" in run("verify", artifact)
+
+
+def flip_last_byte(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+def drop_tensor_b(path: Path) -> None:
+    save_file({"a": np.zeros((2, 2), np.float32)}, path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "names"),
+    [
+        (lambda folder: flip_last_byte(folder / "model.safetensors"), "model.safetensors"),
+        (lambda folder: drop_tensor_b(folder / "model.safetensors"), "b: tensor"),
+        (lambda folder: (folder / "config.json").unlink(), "config.json"),
+        (lambda folder: (folder / "evil.py").write_text(""), "evil.py"),
+        (lambda folder: (folder / "hearth.json").unlink(), "hearth.json"),
+    ],
+    ids=["changed", "tensor missing", "file missing", "extra", "no manifest"],
+)
+@pytest.mark.parametrize("command", ["serve", "verify"])
+def test_a_damaged_artifact_is_refused_by_name(
+    run: Run,
+    artifact: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    damage: Callable[[Path], object],
+    names: str,
+) -> None:
+    monkeypatch.setenv("HEARTH_MODEL_DIR", str(artifact))
+    monkeypatch.setattr(os, "execve", lambda *_: pytest.fail("vLLM must not start"))
+    damage(artifact)
+    with pytest.raises(SystemExit) as refused:
+        run(command)
+    said = str(refused.value.code)
+    assert names in said
+    assert all(line.startswith("hearth-engine: ") for line in said.splitlines())
+
+
+def test_serve_becomes_vllm(
+    run: Run, artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the plan's flags and variables on top of the environment, after the plan is printed and the cache seeded."""
+    baked = tmp_path / "baked"
+    baked.mkdir()
+    (baked / "info.json").write_text("{}")
+    for name, value in {"MODEL_DIR": artifact, "CACHE_DIR": tmp_path / "cache", "BAKED_CACHE_DIR": baked}.items():
+        monkeypatch.setenv(f"HEARTH_{name}", str(value))
+    monkeypatch.setenv("SOMETHING_ELSE", "kept")
+    monkeypatch.setattr("hearth_engine.hardware.detect", lambda device: CARDS["l4-24g"])
+    calls = []
+    monkeypatch.setattr(os, "execve", lambda *call: calls.append(call))
+
+    run("serve")
+
+    ((program, command, environment),) = calls
+    assert program == command[0] == sys.executable
+    assert command[command.index("--model") + 1] == str(artifact)
+    assert (environment["SOMETHING_ELSE"], environment["HF_HUB_OFFLINE"]) == ("kept", "1")
+    assert (tmp_path / "cache/info.json").is_file()
+
+
+def test_a_bad_setting_stops_with_its_name(run: Run, artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEARTH_MAX_NUM_SEQS", "many")
+    with pytest.raises(SystemExit, match=r"hearth-engine: HEARTH_MAX_NUM_SEQS: "):
+        run("plan", "--model", artifact)
+
+
+def test_no_command_is_a_usage_error(run: Run) -> None:
+    with pytest.raises(SystemExit) as refused:
+        run()
+    assert refused.value.code == 2
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Answers every GET with the last status in the list."""
+    statuses = [200]
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            assert self.path == "/health"
+            self.send_response(statuses[-1])
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http_server:
+        threading.Thread(target=http_server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("HEARTH_ENGINE_PORT", str(http_server.server_port))
+        yield statuses
+        http_server.shutdown()
+
+
+def test_health_of_a_server_that_answers(run: Run, server: list[int]) -> None:
+    assert run("health") == ""
+
+
+def test_health_of_a_server_that_fails(run: Run, server: list[int]) -> None:
+    server.append(503)
+    with pytest.raises(SystemExit, match="503"):
+        run("health")
+
+
+def test_health_without_a_server(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEARTH_ENGINE_PORT", "1")
+    with pytest.raises(SystemExit, match=r"port 1: .*refused"):
+        run("health")

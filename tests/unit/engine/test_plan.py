@@ -1,0 +1,197 @@
+"""Plans are compared whole with golden files, so that a review sees every flag that changes.
+
+`UPDATE_GOLDEN=1 pytest tests/unit/engine` writes them anew.
+"""
+
+import json
+import os
+import shlex
+from pathlib import Path
+
+import pytest
+
+from hearth_engine.hardware import CARDS, Cpu, Gpu
+from hearth_engine.memory import GIB
+from hearth_engine.plan import Plan, PlanError, plan
+from hearth_engine.settings import Settings
+from hearth_quantizer.manifest import Manifest
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def agrees_with_golden(decided: Plan, name: str) -> None:
+    path, now = GOLDEN / f"{name}.json", decided.model_dump(mode="json")
+    now["flags"] = [shlex.join(flag) for flag in decided.flags]  # one flag a line
+    if os.environ.get("UPDATE_GOLDEN") == "1":
+        path.write_text(json.dumps(now, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    assert now == json.loads(path.read_text("utf-8"))
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_4b_model_on_each_known_card(qwen3_4b: Manifest, settings: Settings, card: str) -> None:
+    agrees_with_golden(plan(qwen3_4b, settings, CARDS[card]), f"qwen3-4b-{card}")
+
+
+def test_tiny_model_on_the_cpu(tiny: Manifest, settings: Settings, cpu: Cpu) -> None:
+    agrees_with_golden(plan(tiny, settings, cpu), "tiny-cpu")
+
+
+def test_every_setting_at_once(qwen3_4b: Manifest) -> None:
+    settings = Settings(
+        model_dir="/models/4b",
+        engine_host="127.0.0.1",
+        engine_port=9000,
+        context_length=40000,
+        vram_budget_gib=11,
+        kv_cache_dtype="fp8",
+        max_num_seqs=8,
+        max_num_batched_tokens=2048,
+        cache_dir="/cache",
+        engine_args="--seed 7 --stream-interval=4",
+    )
+    agrees_with_golden(plan(qwen3_4b, settings, CARDS["rtx-3060-12g"]), "qwen3-4b-every-setting")
+
+
+def test_every_golden_file_belongs_to_a_test() -> None:
+    names = {f"qwen3-4b-{card}" for card in CARDS} | {"tiny-cpu", "qwen3-4b-every-setting"}
+    assert {path.stem for path in GOLDEN.glob("*.json")} == names
+
+
+def flag(decided: Plan, name: str) -> str:
+    (values,) = [values for first, *values in decided.flags if first == name]
+    return " ".join(values)
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_32k_context_stays_within_6_gib(qwen3_4b: Manifest, settings: Settings, card: str) -> None:
+    decided = plan(qwen3_4b, settings, CARDS[card])
+    assert decided.context_length == 32768
+    assert sum(line.bytes for line in decided.memory) <= decided.memory_budget <= 6 * GIB
+
+
+def test_the_memory_model_predicts_what_the_h100_held(qwen3_4b: Manifest) -> None:
+    exactly = Settings(vram_budget_gib=6132.5 / 1024)
+    decided = plan(qwen3_4b, exactly, CARDS["h100-80g"])
+    held_mib = sum(line.bytes for line in decided.memory) / 2**20
+    assert held_mib == pytest.approx(6131, abs=16)
+
+
+def test_16_bit_kv_is_kept_where_it_fits(qwen3_4b: Manifest) -> None:
+    decided = plan(qwen3_4b, Settings(vram_budget_gib=9), CARDS["rtx-4090-24g"])
+    assert (decided.kv_cache_type, decided.notes) == ("bfloat16", ())
+
+
+@pytest.mark.parametrize(
+    ("capability", "budget", "kv_type", "backend"),
+    [
+        ((8, 0), 6.2, "int8_per_token_head", "TRITON_ATTN"),
+        ((8, 6), 6.2, "int8_per_token_head", "TRITON_ATTN"),
+        ((8, 6), 6.0, "fp8", "FLASHINFER"),
+        ((8, 9), 6.0, "fp8", "TRITON_ATTN"),
+        ((9, 0), 6.0, "fp8", "FLASH_ATTN"),
+        ((12, 0), 6.0, "fp8", "TRITON_ATTN"),
+    ],
+)
+def test_8_bit_kv_type_depends_on_the_gpu(
+    qwen3_4b: Manifest, capability: tuple[int, int], budget: float, kv_type: str, backend: str
+) -> None:
+    gpu = Gpu(name="GPU", memory_bytes=12 * GIB, capability=capability)
+    decided = plan(qwen3_4b, Settings(vram_budget_gib=budget), gpu)
+    assert (flag(decided, "--kv-cache-dtype"), flag(decided, "--attention-backend")) == (kv_type, backend)
+
+
+def test_kv_cache_is_no_larger_than_all_requests_can_use(tiny: Manifest, settings: Settings) -> None:
+    assert plan(tiny, settings, CARDS["h100-80g"]).kv_cache_tokens == 64 * 4096
+
+
+def test_budget_beside_a_small_card_leaves_room_for_a_display(tiny: Manifest, settings: Settings) -> None:
+    small = Gpu(name="GPU", memory_bytes=4 * GIB, capability=(8, 6))
+    decided = plan(tiny, settings, small)
+    assert decided.memory_budget == 3 * GIB
+    assert flag(decided, "--gpu-memory-utilization") == "0.7500"
+
+
+def test_a_context_that_does_not_fit_names_the_longest_that_does(qwen3_4b: Manifest) -> None:
+    card = CARDS["rtx-4060-8g"]
+    with pytest.raises(PlanError) as refused:
+        plan(qwen3_4b, Settings(context_length=40000), card)
+    assert str(refused.value) == (
+        "a context of 40000 tokens does not fit, the longest that fits is 32928 (fp8 KV cache in 2.26 GiB); "
+        "set HEARTH_CONTEXT_LENGTH, or HEARTH_VRAM_BUDGET_GIB=6.49"
+    )
+    assert plan(qwen3_4b, Settings(context_length=32928), card).kv_cache_tokens == 32928
+    with pytest.raises(PlanError, match="longest that fits is 32928"):
+        plan(qwen3_4b, Settings(context_length=32929), card)
+
+
+@pytest.mark.parametrize("context", [33000, 40000, 50001])
+def test_the_budget_that_an_error_asks_for_is_enough_and_no_more(qwen3_4b: Manifest, context: int) -> None:
+    card = CARDS["rtx-4060-8g"]
+    with pytest.raises(PlanError) as refused:
+        plan(qwen3_4b, Settings(context_length=context), card)
+    asked = float(str(refused.value).rpartition("HEARTH_VRAM_BUDGET_GIB=")[2])
+    assert plan(qwen3_4b, Settings(context_length=context, vram_budget_gib=asked), card).context_length == context
+    with pytest.raises(PlanError):
+        plan(qwen3_4b, Settings(context_length=context, vram_budget_gib=asked - 0.02), card)
+
+
+def test_a_context_too_long_for_the_whole_card_asks_for_no_budget(qwen3_4b: Manifest) -> None:
+    with pytest.raises(PlanError, match=r"NVIDIA GeForce RTX 3070 has 8\.00 GiB and this takes \d+\.\d\d GiB$"):
+        plan(qwen3_4b, Settings(context_length=131072), CARDS["rtx-3070-8g"])
+
+
+def test_no_context_fits_where_the_budget_is_too_small_for_the_weights(qwen3_4b: Manifest) -> None:
+    with pytest.raises(PlanError, match="does not fit, none does"):
+        plan(qwen3_4b, Settings(vram_budget_gib=2), CARDS["rtx-4060-8g"])
+
+
+def test_context_longer_than_the_model_is_refused(tiny: Manifest, cpu: Cpu) -> None:
+    with pytest.raises(PlanError, match="5000 tokens is longer than the model's 4096 positions"):
+        plan(tiny, Settings(context_length=5000), cpu)
+
+
+def test_budget_larger_than_the_card_is_refused(qwen3_4b: Manifest) -> None:
+    with pytest.raises(PlanError, match=r"HEARTH_VRAM_BUDGET_GIB: 9\.00 GiB is more than NVIDIA GeForce RTX 3070 has"):
+        plan(qwen3_4b, Settings(vram_budget_gib=9), CARDS["rtx-3070-8g"])
+
+
+def test_gpu_without_bfloat16_is_refused(qwen3_4b: Manifest, settings: Settings) -> None:
+    turing = Gpu(name="NVIDIA T4", memory_bytes=15 * GIB, capability=(7, 5))
+    with pytest.raises(PlanError, match=r"NVIDIA T4 has compute capability 7\.5; .* need 8\.0 or newer"):
+        plan(qwen3_4b, settings, turing)
+
+
+def test_cpu_without_avx512_is_refused(tiny: Manifest, settings: Settings, cpu: Cpu) -> None:
+    old = cpu.model_copy(update={"flags": frozenset({"avx2", "avx512f", "avx512vl"})})
+    with pytest.raises(PlanError, match=r"AVX-512 .*; Test CPU lacks avx512bw, avx512dq"):
+        plan(tiny, settings, old)
+
+
+def test_large_model_in_a_small_container_is_refused(qwen3_4b: Manifest, settings: Settings, cpu: Cpu) -> None:
+    with pytest.raises(PlanError, match=r"or give the container \d+\.\d\d GiB of memory"):
+        plan(qwen3_4b, settings, cpu)
+
+
+def test_settings_for_gpus_are_noted_on_the_cpu(tiny: Manifest, cpu: Cpu) -> None:
+    notes = " ".join(plan(tiny, Settings(kv_cache_dtype="fp8", vram_budget_gib=6), cpu).notes)
+    assert "HEARTH_KV_CACHE_DTYPE=fp8" in notes
+    assert "HEARTH_VRAM_BUDGET_GIB" in notes
+
+
+def test_threads_on_the_cpu_can_be_set(tiny: Manifest, cpu: Cpu) -> None:
+    assert plan(tiny, Settings(cpu_threads=1), cpu).environment["OMP_NUM_THREADS"] == "1"
+
+
+@pytest.mark.parametrize("card", [None, *CARDS])
+def test_promises_hold_in_every_plan(tiny: Manifest, settings: Settings, cpu: Cpu, card: str | None) -> None:
+    decided = plan(tiny, settings, CARDS[card] if card else cpu)
+    names = {name for name, *_ in decided.flags}
+    assert json.loads(flag(decided, "--model-loader-extra-config")) == {"enable_weights_track": True}
+    assert decided.environment["HF_HUB_OFFLINE"] == decided.environment["VLLM_NO_USAGE_STATS"] == "1"
+    assert names.isdisjoint({"--quantization", "--trust-remote-code", "--enable-log-requests", "--tool-call-parser"})
+
+
+def test_command_runs_vllm_with_every_flag_in_order(tiny: Manifest, cpu: Cpu) -> None:
+    command = plan(tiny, Settings(engine_args="--seed 7"), cpu).command
+    assert command[1:5] == ["-m", "vllm.entrypoints.launchers.api_server.entry", "--model", "/opt/hearth/model"]
+    assert command[-2:] == ["--seed", "7"]

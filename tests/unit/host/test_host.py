@@ -1,0 +1,61 @@
+"""docker/host.sh: what it finds out about a machine."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+SHIPPED = Path("/usr/share/ca-certificates")
+OTHER_CA = "-----BEGIN CERTIFICATE-----\nTm90IGEgcmVhbCBvbmU=\n-----END CERTIFICATE-----\n"
+
+
+def host(expression: str, **env: str) -> str:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("HEARTH_", "COMPOSE_", "PIP_"))}
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", f". docker/host.sh; {expression}"],
+        cwd=ROOT, env=clean | env, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def shipped_bundle(tmp_path: Path) -> Path:
+    bundle = tmp_path / "bundle.crt"
+    bundle.write_text("".join(p.read_text() for p in sorted(SHIPPED.rglob("*.crt"))))
+    assert "BEGIN CERTIFICATE" in bundle.read_text()
+    return bundle
+
+
+def test_the_distributions_own_bundle_is_not_handed_over(shipped_bundle: Path) -> None:
+    assert host("echo $HEARTH_CA", SSL_CERT_FILE=str(shipped_bundle)) == "/dev/null"
+
+
+def test_a_bundle_with_another_ca_is(shipped_bundle: Path) -> None:
+    shipped_bundle.write_text(shipped_bundle.read_text() + OTHER_CA)
+    assert host("echo $HEARTH_CA", SSL_CERT_FILE=str(shipped_bundle)) == str(shipped_bundle)
+
+
+def test_what_the_user_says_wins(shipped_bundle: Path) -> None:
+    assert host("echo $HEARTH_CA", HEARTH_CA="/my/ca.pem", SSL_CERT_FILE=str(shipped_bundle)) == "/my/ca.pem"
+    assert host("echo $COMPOSE_PROFILES", COMPOSE_PROFILES="gpu") == "gpu"
+
+
+def test_local_wheels_count_only_with_torch_among_them(tmp_path: Path) -> None:
+    assert host("echo $HEARTH_WHEELS", PIP_FIND_LINKS=str(tmp_path)) == ""
+    (tmp_path / "torch-2.13.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl").touch()
+    assert host("echo $HEARTH_WHEELS", PIP_FIND_LINKS=f"/nowhere {tmp_path}") == str(tmp_path)
+
+
+def test_without_a_driver_the_profile_is_cpu(tmp_path: Path) -> None:
+    """PATH without nvidia-smi is this machine's; with one that answers but no toolkit, the GPU is not usable either."""
+    fake = tmp_path / "nvidia-smi"
+    fake.write_text("#!/bin/sh\necho 'GPU 0: NVIDIA GeForce RTX 3060'\n")
+    fake.chmod(0o755)
+    docker = tmp_path / "docker"
+    docker.write_text('#!/bin/sh\ncase "$*" in *Runtimes*) echo "$FAKE_RUNTIMES";; esac\n')
+    docker.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    assert host("echo $COMPOSE_PROFILES", PATH=path, FAKE_RUNTIMES='{"runc": {}}') == "cpu"
+    assert host("echo $COMPOSE_PROFILES", PATH=path, FAKE_RUNTIMES='{"runc": {}, "nvidia": {}}') == "gpu"
