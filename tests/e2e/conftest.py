@@ -1,4 +1,4 @@
-"""One stack for the whole session: built and started the way `make up` does, under a project name and port of its own."""
+"""One stack for the whole session: built and started the way `make up` does, under its own project and port."""
 
 import os
 import socket
@@ -17,7 +17,7 @@ PROJECT = "hearth-test"
 
 
 def host(command: str, env: dict[str, str] | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Runs a command as a recipe of the Makefile would run it, with what docker/host.sh finds out about this machine."""
+    """Runs a command as the Makefile's recipes do, with what docker/host.sh finds out about this machine."""
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", f". docker/host.sh; {command}"],
         cwd=ROOT, env=os.environ | (env or {}), capture_output=True, text=True, timeout=1800,
@@ -40,7 +40,8 @@ class Stack:
 
     def container(self, service: str) -> Container:
         (found,) = self.client.containers.list(
-            all=True, filters={"label": [f"com.docker.compose.project={PROJECT}", f"com.docker.compose.service={service}"]}
+            all=True,
+            filters={"label": [f"com.docker.compose.project={PROJECT}", f"com.docker.compose.service={service}"]},
         )
         return found
 
@@ -52,7 +53,9 @@ class Stack:
         return out.decode()
 
     def engine_metric(self, name: str) -> float:
-        return sum(float(line.rsplit(" ", 1)[1]) for line in self.engine_get("/metrics").splitlines() if line.startswith(name))
+        return sum(
+            float(line.rsplit(" ", 1)[1]) for line in self.engine_get("/metrics").splitlines() if line.startswith(name)
+        )
 
 
 @pytest.fixture(scope="session")
@@ -91,7 +94,9 @@ def openai(stack: Stack) -> Iterator[OpenAI]:
 
 
 @pytest.fixture(scope="session")
-def artifact(images: dict[str, str], engine_client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def artifact(
+    images: dict[str, str], engine_client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """The baked artifact, copied out of the engine image."""
     folder = tmp_path_factory.mktemp("artifact")
     container = engine_client.containers.create(images["engine"])

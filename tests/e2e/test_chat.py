@@ -16,7 +16,9 @@ FIXTURES = sorted((ROOT / "tests/fixtures/clients").glob("*.json"))
 
 
 def test_a_plain_answer(openai: OpenAI) -> None:
-    answer = openai.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "Hello!"}], max_tokens=16)
+    answer = openai.chat.completions.create(
+        model=MODEL, messages=[{"role": "user", "content": "Hello!"}], max_tokens=16
+    )
     assert answer.choices[0].message.content
     assert answer.usage is not None
     assert 1 <= answer.usage.completion_tokens <= 16
@@ -45,7 +47,10 @@ def test_greedy_decoding_repeats_itself_streamed_or_not(openai: OpenAI) -> None:
 def test_the_second_turn_carries_the_first(openai: OpenAI) -> None:
     turns = [{"role": "user", "content": "My name is Ada."}]
     first = openai.chat.completions.create(model=MODEL, messages=turns, max_tokens=8)
-    turns += [{"role": "assistant", "content": first.choices[0].message.content}, {"role": "user", "content": "My name?"}]
+    turns += [
+        {"role": "assistant", "content": first.choices[0].message.content},
+        {"role": "user", "content": "My name?"},
+    ]
     second = openai.chat.completions.create(model=MODEL, messages=turns, max_tokens=8)
     assert first.usage is not None
     assert second.usage is not None
@@ -165,7 +170,12 @@ def test_the_engines_other_paths_are_out_of_reach(stack: Stack, path: str) -> No
 def test_smoke_passes_and_can_fail(stack: Stack, images: dict[str, str]) -> None:
     def smoke(url: str) -> tuple[int, str]:
         container = stack.client.containers.run(
-            images["gateway"], ["smoke", "--url", url], network_mode="host", read_only=True, cap_drop=["ALL"], detach=True
+            images["gateway"],
+            ["smoke", "--url", url],
+            network_mode="host",
+            read_only=True,
+            cap_drop=["ALL"],
+            detach=True,
         )
         try:
             return container.wait()["StatusCode"], container.logs().decode()

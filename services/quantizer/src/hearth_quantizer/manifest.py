@@ -106,15 +106,18 @@ def build(
 def verify(folder: Path) -> Manifest:
     """Compare a folder with its manifest.
 
-    Raises ManifestError without a readable manifest, ArtifactError that names every changed, missing or extra file,
-    and within a changed or missing safetensors file every missing, extra or reshaped tensor.
+    Raises ManifestError without a readable manifest, ArtifactError that names every changed, missing, extra or
+    unreadable file, and within a changed or missing safetensors file every missing, extra or reshaped tensor.
     """
     manifest = Manifest.load(folder)
     present, listed = set(_names(folder)), manifest.files.keys()
     problems = [f"{name}: is missing" for name in sorted(listed - present)]
     problems += [f"{name}: is not in the manifest" for name in sorted(present - listed)]
-    resized = {name for name in listed & present if (folder / name).stat().st_size != manifest.files[name].bytes}
-    digests = _digests(folder, sorted((listed & present) - resized))
+    locked = {name for name in listed & present if not os.access(folder / name, os.R_OK)}
+    problems += [f"{name}: may not be read by user {os.getuid()}" for name in sorted(locked)]
+    readable = (listed & present) - locked
+    resized = {name for name in readable if (folder / name).stat().st_size != manifest.files[name].bytes}
+    digests = _digests(folder, sorted(readable - resized))
     changed = resized | {name for name, digest in digests.items() if digest != manifest.files[name].sha256}
     problems += [f"{name}: has changed" for name in sorted(changed)]
     for name in sorted(changed | (listed - present)):

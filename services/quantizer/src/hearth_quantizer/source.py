@@ -1,5 +1,6 @@
 """Where models come from. Whatever the kind, what follows sees a local folder of 16 bit weights and tokenizer files."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -28,14 +29,16 @@ class SourceError(Refusal):
 
 
 def versions() -> dict[str, str]:
-    """The libraries that shape an artifact; a light installation lacks some."""
+    """The libraries that shape an artifact, and the code here that does; a light installation lacks some."""
     found = {}
     for package in ("torch", "transformers", "tokenizers", "gptqmodel", "safetensors", "hearth-quantizer"):
         try:
             found[package.replace("-", "_")] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    # A step's result depends on these modules: a change in one must not find the result of the code before it.
+    code = "".join(sha256(Path(__file__).with_name(f"{name}.py")) for name in ("scratch", "calibration", "gptq"))
+    return found | {"code": hashlib.sha256(code.encode()).hexdigest()[:12]}
 
 
 def identity(source: Source, root: Path) -> dict[str, Any]:
