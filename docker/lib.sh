@@ -13,4 +13,12 @@ apt_install() {
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
+# debian_mirror SUITE: where this host gets that suite of Debian from, without a slash at its end.
+# shellcheck disable=SC2016  # apt-get expands these
+debian_mirror() {
+    local uri
+    uri=$(apt-get indextargets --format '$(CODENAME) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null | awk -v suite="$1" '$1 == suite {print $2; exit}')
+    echo "${uri%/}"
+}
+
 debian_with_root() { [ "$(id -u)" = 0 ] && grep -q '^ID=debian' /etc/os-release 2>/dev/null; }

@@ -12,7 +12,8 @@ timeout 120 docker pull -q "$image" >/dev/null 2>&1 && exit 0
 debian_with_root || die "$image cannot be pulled, and making it takes Debian, root and debootstrap"
 say "no registry answers: making $image with debootstrap"
 apt_install debootstrap
-mirror=${HEARTH_DEBIAN_MIRROR:-http://deb.debian.org/debian}
+mirror=${HEARTH_DEBIAN_MIRROR:-$(debian_mirror bookworm)} security=$(debian_mirror bookworm-security)
+[ -n "$mirror" ] || die "apt knows no source for bookworm; HEARTH_DEBIAN_MIRROR=URL names one"
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
 debootstrap --variant=minbase bookworm "$root" "$mirror" > "$root.log" 2>&1 || die "debootstrap failed:
@@ -24,9 +25,11 @@ URIs: $mirror
 Suites: bookworm bookworm-updates
 Components: main
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+EOF
+[ -z "$security" ] || cat >> "$root/etc/apt/sources.list.d/debian.sources" <<EOF
 
 Types: deb
-URIs: ${mirror%/debian}/debian-security
+URIs: $security
 Suites: bookworm-security
 Components: main
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg

@@ -38,7 +38,9 @@ install_engine() {
     local work; work=$(mktemp -d)
     trap 'rm -rf "$work"' RETURN
     mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$work/root"
-    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${HEARTH_DEBIAN_MIRROR:-http://deb.debian.org/debian} trixie main" > "$work/sources.list"
+    local mirror=${HEARTH_DEBIAN_MIRROR:-$(debian_mirror bookworm)}
+    [ -n "$mirror" ] || die "apt knows no source for bookworm: is this Debian 12? HEARTH_DEBIAN_MIRROR=URL names one"
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main" > "$work/sources.list"
     local apt=(-qq -o "Dir::Etc::sourcelist=$work/sources.list" -o Dir::Etc::sourceparts=/dev/null
                -o "Dir::State::Lists=$work/lists" -o "Dir::Cache=$work/cache" -o Acquire::Languages=none
                -o APT::Sandbox::User=root)

@@ -133,7 +133,8 @@ def test_a_client_that_leaves_ends_its_request_in_the_engine(stack: Stack, strea
     try:
         answer = requests.post(f"{stack.url}/v1/chat/completions", json=body, stream=True, timeout=timeout)
         assert answer.status_code == 200, answer.text
-        next(answer.iter_content(64))
+        pieces = answer.iter_content(64)  # kept: a generator that is dropped closes the connection
+        assert next(pieces)
         assert stack.engine_metric("vllm:num_requests_running") == 1
         answer.close()
     except requests.ReadTimeout:

@@ -63,10 +63,12 @@ def flag(decided: Plan, name: str) -> str:
 
 
 @pytest.mark.parametrize("card", CARDS)
-def test_32k_context_stays_within_6_gib(qwen3_4b: Manifest, settings: Settings, card: str) -> None:
+def test_32k_context_stays_within_6_gib_or_nearly(qwen3_4b: Manifest, settings: Settings, card: str) -> None:
+    """Nearly: cards before 8.9 read no fp8 without nvcc, and int8 keeps a scale a head."""
     decided = plan(qwen3_4b, settings, CARDS[card])
+    limit = 6 * GIB if CARDS[card].capability >= (8, 9) else 6.07 * GIB
     assert decided.context_length == 32768
-    assert sum(line.bytes for line in decided.memory) <= decided.memory_budget <= 6 * GIB
+    assert sum(line.bytes for line in decided.memory) <= decided.memory_budget <= limit
 
 
 def test_the_memory_model_predicts_what_the_h100_held(qwen3_4b: Manifest) -> None:
@@ -86,7 +88,6 @@ def test_16_bit_kv_is_kept_where_it_fits(qwen3_4b: Manifest) -> None:
     [
         ((8, 0), 6.2, "int8_per_token_head", "TRITON_ATTN"),
         ((8, 6), 6.2, "int8_per_token_head", "TRITON_ATTN"),
-        ((8, 6), 6.0, "fp8", "FLASHINFER"),
         ((8, 9), 6.0, "fp8", "TRITON_ATTN"),
         ((9, 0), 6.0, "fp8", "FLASH_ATTN"),
         ((12, 0), 6.0, "fp8", "TRITON_ATTN"),
@@ -98,6 +99,23 @@ def test_8_bit_kv_type_depends_on_the_gpu(
     gpu = Gpu(name="GPU", memory_bytes=12 * GIB, capability=capability)
     decided = plan(qwen3_4b, Settings(vram_budget_gib=budget), gpu)
     assert (flag(decided, "--kv-cache-dtype"), flag(decided, "--attention-backend")) == (kv_type, backend)
+
+
+def test_flashinfer_is_chosen_only_by_name(qwen3_4b: Manifest) -> None:
+    """It compiles its kernels with nvcc, which the image does not have."""
+    decided = plan(qwen3_4b, Settings(kv_cache_dtype="fp8"), CARDS["rtx-3060-12g"])
+    assert flag(decided, "--attention-backend") == "FLASHINFER"
+    assert any("nvcc" in note for note in decided.notes)
+
+
+def test_the_default_budget_stretches_for_the_recipes_context_only(qwen3_4b: Manifest) -> None:
+    card = CARDS["rtx-3060-12g"]
+    decided = plan(qwen3_4b, Settings(), card)
+    assert 6 * GIB < decided.memory_budget < 6.1 * GIB
+    assert "in place of the default 6.00 GiB" in decided.notes[0]
+    for chosen in (Settings(vram_budget_gib=6), Settings(context_length=32768)):
+        with pytest.raises(PlanError, match="does not fit"):
+            plan(qwen3_4b, chosen, card)
 
 
 def test_kv_cache_is_no_larger_than_all_requests_can_use(tiny: Manifest, settings: Settings) -> None:

@@ -85,6 +85,18 @@ def health(args: argparse.Namespace) -> None:
         sys.exit(f"hearth-engine: port {port}: {error}")
 
 
+def show_settings(args: argparse.Namespace) -> None:
+    from hearth_engine.settings import manual
+
+    if args.markdown:
+        print("| variable | default | what it does |\n| --- | --- | --- |")
+    for variable, default, text in manual():
+        if args.markdown:
+            print(f"| `{variable}` | {f'`{default}`' if default else ''} | {text} |")
+        else:
+            print(f"{variable}={default}\n    {text}\n")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="hearth-engine", description="Verifies an artifact, plans vLLM, runs vLLM.")
     commands = parser.add_subparsers(title="commands", required=True)
@@ -105,4 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("health", help="exit 0 if the server on this machine answers")
     command.add_argument("--timeout", type=float, default=5, metavar="SECONDS")
     command.set_defaults(run=health)
+    command = commands.add_parser("settings", help="explain the settings")
+    command.add_argument("--markdown", action="store_true", help="as a Markdown table")
+    command.set_defaults(run=show_settings)
     return parser

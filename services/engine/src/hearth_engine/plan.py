@@ -70,16 +70,20 @@ def plan(manifest: Manifest, settings: Settings, hardware: Hardware) -> Plan:
         raise PlanError(f"{error}; set HEARTH_CONTEXT_LENGTH{more}") from None
 
 
-def kv_types(capability: tuple[int, int]) -> list[KvType]:
-    """Types in order of preference, each with the backend that reads it on a GPU of this compute capability."""
+def kv_types(capability: tuple[int, int], wanted: str) -> list[KvType]:
+    """Types in order of preference, each with the backend that reads it on a GPU of this compute capability.
+
+    `wanted` is one type's name, or `auto` for every type that the image can serve as it is.
+    """
     bfloat16 = KvType(name="bfloat16", backend="FLASH_ATTN")
     int8 = KvType(name="int8_per_token_head", backend="TRITON_ATTN")
     if capability[0] == 9:
-        return [bfloat16, KvType(name="fp8", backend="FLASH_ATTN"), int8]
-    if capability >= (8, 9):
-        return [bfloat16, KvType(name="fp8", backend="TRITON_ATTN"), int8]
-    # Before 8.9 no instruction converts fp8, and only FlashInfer reads it, with kernels that need nvcc unless baked.
-    return [bfloat16, int8, KvType(name="fp8", backend="FLASHINFER")]
+        known = [bfloat16, KvType(name="fp8", backend="FLASH_ATTN"), int8]
+    elif capability >= (8, 9):
+        known = [bfloat16, KvType(name="fp8", backend="TRITON_ATTN"), int8]
+    else:  # no instruction converts fp8, and only FlashInfer reads it, with kernels that it compiles by nvcc
+        known = [bfloat16, int8, KvType(name="fp8", backend="FLASHINFER")]
+    return [kv for kv in known if wanted == kv.name or (wanted == "auto" and kv.backend != "FLASHINFER")]
 
 
 def _on_gpu(manifest: Manifest, settings: Settings, gpu: Gpu, context: int) -> Plan:
@@ -95,20 +99,27 @@ def _on_gpu(manifest: Manifest, settings: Settings, gpu: Gpu, context: int) -> P
         Line(name="CUDA context, activations", bytes=memory.CUDA_CONTEXT, why="measured on an H100, warm caches"),
         Line(name="CUDA graphs", bytes=memory.CUDA_GRAPHS, why="measured on an H100"),
     ]
-    wanted = settings.kv_cache_dtype
-    fit = memory.fit(
-        manifest,
-        context=context,
-        sequences=sequences,
-        left=budget - _sum(overhead),
-        kv_types=[kv for kv in kv_types(gpu.capability) if wanted in ("auto", kv.name)],
-        block=block,
-    )
-    notes = []
+    wanted, notes = settings.kv_cache_dtype, []
+    types = kv_types(gpu.capability, wanted)
+
+    def fit_in(budget: int) -> Fit:
+        left = budget - _sum(overhead)
+        return memory.fit(manifest, context=context, sequences=sequences, left=left, kv_types=types, block=block)
+
+    try:
+        fit = fit_in(budget)
+    except memory.FitError as error:
+        # Where nobody chose budget or context, the recipe's context matters more than the last few MiB.
+        chosen = settings.vram_budget_gib is not None or settings.context_length is not None
+        stretched = budget + error.missing
+        if chosen or stretched > gpu.memory_bytes - CARD_RESERVE:
+            raise
+        notes.append(f"{gib(stretched)} in place of the default {gib(budget)}: {context} tokens need it")
+        budget, fit = stretched, fit_in(stretched)
     if wanted == "auto" and fit.kv.name != "bfloat16":
         notes.append(f"KV cache as {fit.kv.name}: {context} tokens at 16 bit do not fit in {gib(budget)}")
     if fit.kv.backend == "FLASHINFER":
-        notes.append("FlashInfer compiles its kernels at the first start unless they are baked; that needs nvcc")
+        notes.append("FlashInfer compiles its kernels at the first start with nvcc, which the image does not have")
     return _plan(
         manifest,
         settings,

@@ -81,8 +81,9 @@ class Settings(BaseSettings):
     that names the longest one that does."""
 
     vram_budget_gib: float | None = Field(default=None, gt=0)
-    """GPU memory for the engine in GiB: weights, KV cache and everything else. Default: 6, or what the card has less
-    1 GiB where that is smaller. What weights and overhead leave of it becomes KV cache."""
+    """GPU memory for the engine in GiB: weights, KV cache and everything else; what weights and overhead leave of it
+    becomes KV cache. Default: 6, or what the card has less 1 GiB where that is smaller; a little more than 6 where the
+    recipe's context fits in no KV type of the card."""
 
     kv_cache_dtype: Literal["auto", "bfloat16", "int8_per_token_head", "fp8"] = "auto"
     """How keys and values are stored on a GPU. `auto` keeps 16 bit where the context fits that way, and otherwise takes
@@ -111,6 +112,18 @@ class Settings(BaseSettings):
     @property
     def extra_flags(self) -> list[str]:
         return shlex.split(self.engine_args)
+
+
+def manual() -> list[tuple[str, str, str]]:
+    """(variable, default, what it does) of every setting, in order."""
+    return [
+        (
+            f"{PREFIX}{name}".upper(),
+            "" if field.default is None else str(field.default),
+            " ".join((field.description or "").split()),
+        )
+        for name, field in Settings.model_fields.items()
+    ]
 
 
 def load() -> Settings:
