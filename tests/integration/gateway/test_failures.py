@@ -140,8 +140,20 @@ class TestStreamsThatBreak:
         assert whole == [EVENTS[0].strip()]
         assert self.error_in(last.strip())["code"]
 
-    async def test_before_the_first_event(self, client: aiohttp.ClientSession, engine: FakeEngine) -> None:
-        assert self.error_in((await self.cut_after(client, engine)).strip())
+    async def test_before_the_first_event_the_status_says_so(
+        self, client: aiohttp.ClientSession, engine: FakeEngine
+    ) -> None:
+        """The head waits for the first bytes, so this failure is one that clients know to retry."""
+
+        async def cuts(exchange: Exchange) -> None:
+            await exchange.start_stream()
+            await asyncio.sleep(0.05)
+            exchange.cut()
+
+        engine.completes = cuts
+        async with client.post(CHAT, json=ask(stream=True)) as answer:
+            assert answer.status == 502
+            assert (await error_of(answer))["code"] == "engine_broken"
 
     async def test_the_openai_client_raises_what_the_event_says(
         self, client: aiohttp.ClientSession, engine: FakeEngine

@@ -74,9 +74,11 @@ class Relay:
 
     async def _stream(self, answer: aiohttp.ClientResponse, send: Send, started: float, request_id: str) -> None:
         """Pass on what has arrived, as soon as it has, up to its last newline. So when the engine breaks off within
-        an event, the client has whole lines before the error event that follows."""
+        an event, the client has whole lines before the error event that follows.
+
+        The head waits for the first bytes: they leave in one write, and an engine that fails before them is still
+        answered with a status that clients retry."""
         read, produced_token = answer.content.readany, self._engine.produced_token
-        await send(_head(answer))
         held = before = last = b""
         try:
             while chunk := await read():
@@ -88,13 +90,19 @@ class Relay:
                     if not chunk:
                         continue
                 if not last:
+                    await send(_head(answer))
                     self._first_byte.observe(monotonic() - started)
                 before, last = last, chunk
                 if not chunk.startswith(b'data: {"error"'):
                     produced_token()
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
         except (aiohttp.ClientError, OSError) as error:
-            held = self._engine.failed(error, request_id).event()
+            problem = self._engine.failed(error, request_id)
+            if not last:
+                raise problem from None
+            held = problem.event()
+        if not last:
+            await send(_head(answer))
         await send({"type": "http.response.body", "body": held})
         self._metrics.count_tokens(before + last)
 
