@@ -65,7 +65,7 @@ lint: .venv/ready ## ruff, mypy, shellcheck
 	@.venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/mypy && .venv/bin/shellcheck --external-sources --source-path=SCRIPTDIR docker/*.sh docker/with-ca docker/requirements/lock.sh .ci/run
 
 lock: .venv/ready ## renew uv.lock and every list of docker/requirements
-	@$(host); .tools/bin/uv lock --upgrade && UV=$$PWD/.tools/bin/uv WHEELS=$$HEARTH_WHEELS docker/requirements/lock.sh
+	@$(host); .tools/bin/uv lock --upgrade && UV=$$PWD/.tools/bin/uv WHEELS=$$(ls $$HEARTH_WHEELS/torch-*.whl >/dev/null 2>&1 && realpath $$HEARTH_WHEELS) docker/requirements/lock.sh
 
 .venv/ready: pyproject.toml uv.lock $(wildcard services/*/pyproject.toml)
 	@docker/provide-venv.sh && touch $@

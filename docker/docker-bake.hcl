@@ -3,7 +3,7 @@ variable "HEARTH_REGISTRY" { default = "" }             # with its slash: ghcr.i
 variable "HEARTH_VERSION" { default = "0.1.0" }
 variable "HEARTH_RECIPE" { default = "" }               # default: the recipe of the target's profile
 variable "HEARTH_WEIGHTS" { default = "" }              # a folder with an artifact: nothing is quantized in the build
-variable "HEARTH_WHEELS" { default = "" }               # a folder with local wheels
+variable "HEARTH_WHEELS" { default = "docker/wheels" }  # a folder with local wheels, or none
 variable "HEARTH_CA" { default = "/dev/null" }          # a CA bundle
 variable "HEARTH_ACCELERATOR" { default = "cpu" }       # of the quantizer
 
@@ -23,10 +23,7 @@ group "gpu" { targets = ["engine-cuda", "gateway"] }
 target "common" {
   context    = "."
   dockerfile = "docker/Dockerfile"
-  contexts = merge(
-    HEARTH_WHEELS == "" ? {} : { wheels = HEARTH_WHEELS },
-    HEARTH_WEIGHTS == "" ? {} : { weights = HEARTH_WEIGHTS },
-  )
+  contexts   = merge({ wheels = HEARTH_WHEELS }, HEARTH_WEIGHTS == "" ? {} : { weights = HEARTH_WEIGHTS })
   secret = ["id=ca,src=${HEARTH_CA}", "id=hf_token,env=HF_TOKEN"]
 }
 

@@ -24,12 +24,13 @@ custom_ca() {
         END {exit !found}' && echo "$bundle"
 }
 
-# PyTorch's CPU wheel, where pip was told of a local folder that has it.
+# PyTorch's CPU wheel, where pip was told of a local folder that has it; else the folder here, empty unless filled.
 local_wheels() {
     local folder
     for folder in ${PIP_FIND_LINKS:-}; do
         ls "$folder"/torch-*+cpu-*.whl >/dev/null 2>&1 && { echo "$folder"; return; }
     done
+    echo docker/wheels
 }
 
 # COMPOSE_PROFILES of the environment, not of .env: .env says what a bare `docker compose up` does.

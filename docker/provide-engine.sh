@@ -47,6 +47,7 @@ install_engine() {
     apt-get "${apt[@]}" update
     (cd "$work" && apt-get "${apt[@]}" download docker.io docker-cli containerd docker-buildx docker-compose)
     local deb; for deb in "$work"/*.deb; do dpkg -x "$deb" "$work/root"; done
+    ln -sf /usr/bin/tini-static "$work/root/usr/bin/docker-init"   # for `docker run --init`
     rm -rf "$home" && mv "$work/root" "$home" && chmod 755 "$home"
     mkdir -p /usr/libexec/docker/cli-plugins
     ln -sf "$home"/usr/libexec/docker/cli-plugins/* /usr/libexec/docker/cli-plugins/

@@ -80,3 +80,16 @@ def test_a_reload_reaches_the_running_gateway_and_leaves_the_engine_alone(stack:
         subprocess.run(reload, cwd=ROOT, env=os.environ | stack.env, check=True, capture_output=True)
     after = stack.container("engine-cpu")
     assert (after.id, after.attrs["State"]["StartedAt"]) == (engine.id, engine.attrs["State"]["StartedAt"])
+
+
+def test_weights_made_beforehand_replace_the_quantizing_stage(images: dict[str, str], tmp_path: Path) -> None:
+    """The way of a GPU box: quantize in a container, bake what it left."""
+    clone = tmp_path / "clone"
+    shutil.copytree(ROOT, clone, ignore=shutil.ignore_patterns(".git", ".venv", ".tools", "weights"))
+    env = os.environ | {"HEARTH_RECIPE": "tiny", "COMPOSE_PROFILES": "cpu", "HEARTH_VERSION": "beforehand"}
+    subprocess.run(["make", "quantize"], cwd=clone, env=env, check=True, capture_output=True)
+    made = (clone / "weights/tiny/hearth.json").read_bytes()
+    subprocess.run(["make", "build"], cwd=clone, env=env, check=True, capture_output=True)
+    baked = host("docker run --rm --entrypoint cat hearth-engine:beforehand-tiny-cpu /opt/hearth/model/hearth.json")
+    assert baked.stdout.encode() == made
+    host("docker rmi hearth-engine:beforehand-tiny-cpu hearth-gateway:beforehand hearth-quantizer:beforehand-cpu")

@@ -81,7 +81,7 @@ def test_a_hub_token_is_in_no_layer(images: dict[str, str], engine_client: docke
     host(
         "docker buildx build -q -f docker/Dockerfile --target engine-cpu --tag hearth-test:token"
         ' --no-cache-filter weights-made --secret id=hf_token,env=HF_TOKEN --secret id=ca,src="$HEARTH_CA"'
-        ' ${HEARTH_WHEELS:+--build-context wheels="$HEARTH_WHEELS"} .',
+        ' --build-context wheels="$HEARTH_WHEELS" .',
         {"HF_TOKEN": token},
     )
     history = host("docker history --no-trunc hearth-test:token").stdout

@@ -43,7 +43,7 @@ def test_what_the_user_says_wins(shipped_bundle: Path) -> None:
 
 
 def test_local_wheels_count_only_with_torch_among_them(tmp_path: Path) -> None:
-    assert host("echo $HEARTH_WHEELS", PIP_FIND_LINKS=str(tmp_path)) == ""
+    assert host("echo $HEARTH_WHEELS", PIP_FIND_LINKS=str(tmp_path)) == "docker/wheels"
     (tmp_path / "torch-2.13.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl").touch()
     assert host("echo $HEARTH_WHEELS", PIP_FIND_LINKS=f"/nowhere {tmp_path}") == str(tmp_path)
 
