@@ -1,6 +1,5 @@
 """POST /v1/chat/completions"""
 
-from fastapi import APIRouter
 from starlette.routing import Route
 
 from hearth_gateway.relay import Relay
@@ -8,5 +7,5 @@ from hearth_gateway.request import CHAT
 from hearth_gateway.services import Services
 
 
-def router(services: Services) -> APIRouter:
-    return APIRouter(routes=[Route("/chat/completions", Relay(CHAT, services), methods=["POST"])])
+def route(services: Services) -> Route:
+    return Route(CHAT.path, Relay(CHAT, services), methods=["POST"])

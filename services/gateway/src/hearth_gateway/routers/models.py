@@ -11,12 +11,12 @@ from hearth_gateway.services import Services
 def router(services: Services) -> APIRouter:
     router = APIRouter()
 
-    @router.get("/models")
+    @router.get("/v1/models")
     async def list_models() -> dict[str, Any]:
         """The served model under each of its names."""
         return {"object": "list", "data": (await services.engine.catalog()).cards()}
 
-    @router.get("/models/{name:path}")
+    @router.get("/v1/models/{name:path}")
     async def retrieve_model(name: str) -> dict[str, Any]:
         catalog = await services.engine.catalog()
         if name not in catalog.names:
