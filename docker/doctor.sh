@@ -55,7 +55,7 @@ memory=$(awk '/^MemAvailable/ {print $2}' /proc/meminfo)
 if [ "$memory" -ge $((memory_gib * 1048576)) ]; then ok memory "$(gib "$memory") available"; else
     bad memory "$(gib "$memory") available, $memory_gib GiB wanted" "close what else runs, or add swap"; fi
 
-address=${bind:-127.0.0.1:8080}
+address=$bind
 if docker compose ps --status running --services 2>/dev/null | grep -qx gateway; then ok port "$address is the running gateway's"
 elif (exec 3<>"/dev/tcp/${address%:*}/${address##*:}") 2>/dev/null; then
     bad port "$address is taken" "stop what listens there, or choose another: HEARTH_BIND=127.0.0.1:8081 make up"

@@ -4,6 +4,11 @@
 . docker/lib.sh
 export PATH="$PATH:/opt/hearth-docker/usr/bin:/usr/sbin:/sbin"
 
+# Compose reads .env by itself; Bake and these scripts do not.
+while IFS='=' read -r name value; do
+    [[ -v $name ]] || export "$name=$value"
+done < <(grep -E '^HEARTH_[A-Z_]+=' .env)
+
 # An NVIDIA GPU is usable when the driver answers and Docker can hand the device over (runtime or CDI).
 gpu_usable() {
     command -v nvidia-smi >/dev/null && nvidia-smi -L 2>/dev/null | grep -q GPU && toolkit_ready
@@ -41,7 +46,8 @@ recipe=${HEARTH_RECIPE:-$([ "$COMPOSE_PROFILES" = gpu ] && echo qwen3-4b-instruc
 # Weights that `make quantize` made are baked as they are; otherwise the build quantizes.
 : "${HEARTH_WEIGHTS:=$([ -f "weights/$recipe/hearth.json" ] && echo "weights/$recipe" || true)}"
 export COMPOSE_PROFILES HEARTH_CA=${HEARTH_CA:-/dev/null} HEARTH_WHEELS HEARTH_WEIGHTS
-bind=$(docker compose config 2>/dev/null | awk '/host_ip:/ {ip = $2} /published:/ {gsub("\"", "", $2); port = $2} END {if (port) print (ip ? ip : "127.0.0.1") ":" port}')
+bind=${HEARTH_BIND:-127.0.0.1:8080}
+[[ $bind == *:* ]] || bind=0.0.0.0:$bind   # a port alone is every address, as Compose reads it
 # shellcheck disable=SC2034  # for the recipes
 url=http://${bind/0.0.0.0/127.0.0.1}
 bake() { docker buildx bake -f docker/docker-bake.hcl --progress "${HEARTH_PROGRESS:-auto}" "$@"; }

@@ -11,11 +11,11 @@ SHIPPED = Path("/usr/share/ca-certificates")
 OTHER_CA = "-----BEGIN CERTIFICATE-----\nTm90IGEgcmVhbCBvbmU=\n-----END CERTIFICATE-----\n"
 
 
-def host(expression: str, **env: str) -> str:
+def host(expression: str, cwd: Path = ROOT, **env: str) -> str:
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("HEARTH_", "COMPOSE_", "PIP_"))}
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", f". docker/host.sh; {expression}"],
-        cwd=ROOT, env=clean | env, capture_output=True, text=True, check=True,
+        cwd=cwd, env=clean | env, capture_output=True, text=True, check=True,
     )  # fmt: skip
     return done.stdout.strip()
 
@@ -59,3 +59,10 @@ def test_without_a_driver_the_profile_is_cpu(tmp_path: Path) -> None:
     path = f"{tmp_path}:{os.environ['PATH']}"
     assert host("echo $COMPOSE_PROFILES", PATH=path, FAKE_RUNTIMES='{"runc": {}}') == "cpu"
     assert host("echo $COMPOSE_PROFILES", PATH=path, FAKE_RUNTIMES='{"runc": {}, "nvidia": {}}') == "gpu"
+
+
+def test_env_file_counts_where_the_environment_is_silent(tmp_path: Path) -> None:
+    (tmp_path / "docker").symlink_to(ROOT / "docker")
+    (tmp_path / ".env").write_text("COMPOSE_PROFILES=gpu\nHEARTH_BIND=127.0.0.1:9\nHEARTH_RECIPE=other\n")
+    printed = host("echo $bind $HEARTH_RECIPE $recipe $COMPOSE_PROFILES", cwd=tmp_path, HEARTH_BIND="10.0.0.1:80")
+    assert printed == "10.0.0.1:80 other other cpu"
