@@ -64,6 +64,11 @@ e2e: .venv/ready ## build the images, start the cpu profile, talk to it
 lint: .venv/ready ## ruff, mypy, shellcheck
 	@.venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/mypy && .venv/bin/shellcheck --external-sources --source-path=SCRIPTDIR docker/*.sh docker/with-ca docker/requirements/lock.sh .ci/run
 
+bench-gateway: .venv/ready ## the gateway beside direct, nginx and LiteLLM; BENCH is the yardstick's folder (docs/benchmarks.md)
+	@[ -x "$(BENCH)/run.sh" ] || { echo "BENCH=FOLDER names the folder of the yardstick's run.sh" >&2; exit 2; }
+	export GATEWAY_CMD="env HEARTH_ENGINE_URL=http://127.0.0.1:9000 HEARTH_PORT=9100 HEARTH_LOG_LEVEL=warning $$PWD/.venv/bin/hearth-gateway serve"
+	"$(BENCH)/run.sh" $(or $(SECS),5) $(or $(VARIANTS),direct nginx litellm gateway) || [ $$? = 143 ]  # its last act is to stop what it started
+
 lock: .venv/ready ## renew uv.lock and every list of docker/requirements
 	@$(host); .tools/bin/uv lock --upgrade && UV=$$PWD/.tools/bin/uv WHEELS=$$(ls $$HEARTH_WHEELS/torch-*.whl >/dev/null 2>&1 && realpath $$HEARTH_WHEELS) docker/requirements/lock.sh
 
