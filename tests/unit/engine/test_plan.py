@@ -12,9 +12,9 @@ import pytest
 
 from hearth_engine.hardware import CARDS, Cpu, Gpu
 from hearth_engine.memory import GIB
-from hearth_engine.plan import Plan, PlanError, plan
+from hearth_engine.plan import CANARY, Plan, PlanError, plan
 from hearth_engine.settings import Settings
-from hearth_quantizer.manifest import Manifest
+from hearth_quantizer.manifest import Canary, Manifest
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -50,6 +50,13 @@ def test_every_setting_at_once(qwen3_4b: Manifest) -> None:
         engine_args="--seed 7 --stream-interval=4",
     )
     agrees_with_golden(plan(qwen3_4b, settings, CARDS["rtx-3060-12g"]), "qwen3-4b-every-setting")
+
+
+def test_a_canary_is_checked_by_a_middleware(tiny: Manifest, settings: Settings, cpu: Cpu) -> None:
+    canary = Canary(prompts=((1, 2),), logprobs=((-1.0,),), max_mean_difference=0.05)
+    without = plan(tiny, settings, cpu)
+    checked = plan(tiny.model_copy(update={"canary": canary}), settings, cpu)
+    assert set(checked.flags) - set(without.flags) == {("--middleware", CANARY)}
 
 
 def test_every_golden_file_belongs_to_a_test() -> None:

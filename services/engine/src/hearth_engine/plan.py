@@ -19,6 +19,8 @@ from hearth_quantizer.manifest import Manifest
 DEFAULT_BUDGET = 6 * GIB
 CARD_RESERVE = GIB  # for the display and other programs
 MIN_CAPABILITY = (8, 0)
+# vLLM imports it by name; this module does not, because a plan needs no web server.
+CANARY = "hearth_engine.canary.CanaryMiddleware"
 
 
 class PlanError(ValueError):
@@ -259,6 +261,7 @@ def _plan(
             ("--generation-config", "auto"),
             ("--disable-uvicorn-access-log",),
             ("--disable-fastapi-docs",),
+            *((("--middleware", CANARY),) if manifest.canary else ()),
             *((tuple(settings.extra_flags),) if settings.extra_flags else ()),
         ),
         environment=dict(

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from hearth_quantizer import tensors
 from hearth_quantizer.artifact import ArtifactError, Check, Model, read_json, read_tensors, sha256
@@ -41,6 +41,16 @@ class FileEntry(_Part):
     bytes: int
 
 
+class Canary(_Part):
+    """What the artifact computes: logprobs[i][j] = ln p(prompts[i][j + 1] | prompts[i][: j + 1]), by transformers from
+    the dequantized weights. The engine's may differ by `max_mean_difference`, as the mean |Δ| of each prompt.
+    """
+
+    prompts: tuple[tuple[int, ...], ...] = Field(min_length=1)
+    logprobs: tuple[tuple[float, ...], ...]
+    max_mean_difference: float = Field(gt=0)
+
+
 class Manifest(_Part):
     """The whole manifest.
 
@@ -60,6 +70,7 @@ class Manifest(_Part):
     weights_bytes: int
     kv_bytes_per_token: int
     check: Check
+    canary: Canary | None = None
 
     @classmethod
     def load(cls, folder: Path) -> "Manifest":
