@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 engine := docker/provide-engine.sh; docker/provide-base.sh; . docker/host.sh
 host := . docker/host.sh
 
-.PHONY: help up down logs build quantize reload smoke doctor test unit integration e2e lint lock bench-gateway
+.PHONY: help up down logs build quantize reload smoke quality doctor test unit integration e2e lint lock bench-gateway
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' Makefile
@@ -49,6 +49,9 @@ smoke: ## functional checks against the running stack
 	@$(host)
 	docker run --rm --network host --read-only --cap-drop ALL --security-opt no-new-privileges --env HEARTH_API_KEY \
 		"$${HEARTH_REGISTRY:-}hearth-gateway:$${HEARTH_VERSION:-0.1.0}" smoke --url "$$url"
+
+quality: ## what quantizing cost in quality; BACKEND=auto-gptq shows the other back end's weights beside it
+	@docker/provide-engine.sh; docker/provide-base.sh; docker/quality.sh $(BACKEND)
 
 doctor: ## check this machine and say what to do
 	@docker/doctor.sh

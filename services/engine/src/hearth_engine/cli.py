@@ -1,4 +1,4 @@
-"""The command line: serve, plan, verify, health."""
+"""The command line: serve, plan, verify, quality, health."""
 
 import argparse
 import os
@@ -6,6 +6,8 @@ import sys
 import urllib.request
 from pathlib import Path
 from typing import NoReturn
+
+REPORTS = Path("/opt/hearth/reports")
 
 # Container health checks run this every few seconds: whatever `health` does not need is imported where it is used.
 
@@ -28,10 +30,11 @@ def _refusals() -> tuple[type[Exception], ...]:
     from hearth_engine.cache import CacheError
     from hearth_engine.hardware import HardwareError
     from hearth_engine.plan import PlanError
+    from hearth_engine.quality import ReportError
     from hearth_engine.settings import SettingsError
     from hearth_quantizer.manifest import ArtifactError, ManifestError
 
-    return SettingsError, ManifestError, ArtifactError, HardwareError, PlanError, CacheError
+    return SettingsError, ManifestError, ArtifactError, HardwareError, PlanError, CacheError, ReportError
 
 
 def serve(args: argparse.Namespace) -> NoReturn:
@@ -76,6 +79,14 @@ def verify(args: argparse.Namespace) -> None:
     print(f"{folder}: {len(verified.files)} files and {len(verified.tensors)} tensors are as the manifest says")
 
 
+def show_quality(args: argparse.Namespace) -> None:
+    """Status 1 where a gate failed: the weights were built all the same, then."""
+    from hearth_engine import quality
+
+    if not quality.show([quality.load(folder) for folder in args.folders or [REPORTS]]):
+        sys.exit(1)
+
+
 def health(args: argparse.Namespace) -> None:
     """Whether the server answers. A hung engine may still say yes: the gateway's readiness asks for a real token."""
     port = os.environ.get("HEARTH_ENGINE_PORT") or "8000"
@@ -113,6 +124,12 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("verify", help="compare an artifact with its manifest")
     command.add_argument("folder", type=Path, nargs="?", metavar="DIR", help="artifact (default: HEARTH_MODEL_DIR)")
     command.set_defaults(run=verify)
+
+    command = commands.add_parser("quality", help="print the reports on the quality of the weights, side by side")
+    command.add_argument(
+        "folders", type=Path, nargs="*", metavar="DIR", help=f"folders of reports (default: {REPORTS})"
+    )
+    command.set_defaults(run=show_quality)
 
     command = commands.add_parser("health", help="exit 0 if the server on this machine answers")
     command.add_argument("--timeout", type=float, default=5, metavar="SECONDS")
