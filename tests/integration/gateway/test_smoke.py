@@ -10,7 +10,9 @@ from rich.console import Console
 from tests.integration.gateway.conftest import origin
 from tests.integration.gateway.fake_engine import EVENTS, Exchange, FakeEngine, completion
 
-from hearth_gateway.smoke import CHECKS, run
+from hearth_gateway.smoke import CHECKS, CHINESE, ENGLISH, run
+
+Spoken = dict[str, Any]
 
 
 async def smoke(url: str) -> tuple[bool, str]:
@@ -19,11 +21,44 @@ async def smoke(url: str) -> tuple[bool, str]:
     return passed, output.getvalue()
 
 
-def longer_each_time(exchange: Exchange) -> bytes:
-    """A plain answer whose prompt counts a token a message, as a real one grows with the conversation."""
+def said(text: str) -> Spoken:
+    return {"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+
+
+def called(*calls: tuple[str, str]) -> Spoken:
+    made = [
+        {"id": f"call-{number}", "type": "function", "function": {"name": name, "arguments": arguments}}
+        for number, (name, arguments) in enumerate(calls)
+    ]
+    return {"message": {"role": "assistant", "content": None, "tool_calls": made}, "finish_reason": "tool_calls"}
+
+
+def query(text: str) -> str:
+    return json.dumps({"query": text}, ensure_ascii=False)
+
+
+# What a model that works says to the last message of a conversation; anything else is "Red, green."
+SENSIBLE: dict[str, Spoken] = {
+    ENGLISH.systems: said("1. Windows\n2. macOS\n3. Linux"),
+    CHINESE.systems: said("常见的操作系统有:安卓、鸿蒙和Ubuntu。"),
+    ENGLISH.search: called(("search", query(ENGLISH.sought))),
+    CHINESE.search: called(("search", json.dumps({"query": CHINESE.sought}))),
+    ENGLISH.result: said("It is 417 metres high."),
+    CHINESE.result: said("我找到了:哈尔登塔高417米。"),
+    ENGLISH.introduction: said("Hello, Priya!"),
+    CHINESE.introduction: said("你好,苏婉!"),
+    ENGLISH.who: said("Your name is Priya."),
+    CHINESE.who: said("你叫苏婉。"),
+}
+
+
+def sensible(exchange: Exchange, changed: dict[str, Spoken] | None = None) -> bytes:
+    """An answer whose prompt counts a token a message, as a real one grows with the conversation."""
     answer = json.loads(completion())
-    prompt = len(exchange.body.get("messages", [0]))
-    answer["usage"] |= {"prompt_tokens": prompt, "total_tokens": prompt + 3}
+    messages = exchange.body.get("messages", [{"content": ""}])
+    if spoken := (SENSIBLE | (changed or {})).get(messages[-1]["content"]):
+        answer["choices"] = [{"index": 0, **spoken}]
+    answer["usage"] |= {"prompt_tokens": len(messages), "total_tokens": len(messages) + 3}
     return json.dumps(answer).encode()
 
 
@@ -35,7 +70,7 @@ def working(engine: FakeEngine) -> FakeEngine:
         if exchange.body.get("stream"):
             await respond(exchange)
         else:
-            await exchange.answer(longer_each_time(exchange))
+            await exchange.answer(sensible(exchange))
 
     engine.completes = completes
     return engine
@@ -74,10 +109,11 @@ async def test_a_wrong_plain_answer_fails(
     respond = working.completes
 
     async def completes(exchange: Exchange) -> None:
-        if exchange.body.get("stream") or "prompt" in exchange.body:
+        body = exchange.body
+        if body.get("stream") or "prompt" in body or body["messages"][-1]["content"] in SENSIBLE:
             await respond(exchange)
             return
-        answer = json.loads(longer_each_time(exchange))
+        answer = json.loads(sensible(exchange))
         if "content" in change:
             answer["choices"][0]["message"] |= change
         elif "finish_reason" in change:
@@ -129,7 +165,7 @@ async def test_a_wrong_stream_fails(
 
 async def test_a_stream_that_is_none_fails(client: aiohttp.ClientSession, working: FakeEngine) -> None:
     async def completes(exchange: Exchange) -> None:
-        await exchange.answer(longer_each_time(exchange))
+        await exchange.answer(sensible(exchange))
 
     working.completes = completes
     passed, table = await smoke(await origin(client))
@@ -141,3 +177,53 @@ async def test_a_stack_that_forgets_the_first_turn_fails(client: aiohttp.ClientS
     passed, table = await smoke(await origin(client))  # the fake engine always counts nine tokens of prompt
     assert not passed
     assert "the second prompt has 9 tokens, the first had 9" in table
+
+
+@pytest.mark.parametrize(
+    ("turn", "spoken", "complaint"),
+    [
+        (ENGLISH.systems, said("Windows, Windows, Windows"), "asked for operating systems, the answer was 'Windows, W"),
+        (CHINESE.systems, said("红色,绿色。"), "asked for operating systems, the answer was '红色"),
+        (ENGLISH.search, said("I cannot search."), "finish_reason is 'stop', the answer 'I cannot search.'"),
+        (
+            CHINESE.search,
+            called(("search", query("哈尔登的塔"))),
+            "was to search for '哈尔登塔的高度'",
+        ),
+        (ENGLISH.search, called(("browse", query(ENGLISH.sought))), "called ['browse']"),
+        (ENGLISH.search, called(*[("search", query(ENGLISH.sought))] * 2), "called ['search', 'search']"),
+        (ENGLISH.search, called(("search", '{"query": "the heig')), 'the arguments are no query: {"query": "the heig'),
+        (ENGLISH.search, called(("search", '{"q": "the height of the Halden tower"}')), "the arguments are no query"),
+        (ENGLISH.search, called(("search", '["the height of the Halden tower"]')), "the arguments are no query"),
+        (ENGLISH.search, called(("search", '{"query": 7}')), "the arguments are no query"),
+        (CHINESE.result, said("没有找到结果。"), "the search told '哈尔登塔高417米。'"),
+        (ENGLISH.result, called(("search", query(ENGLISH.sought))), "the answer is empty"),
+        (ENGLISH.who, said("I do not know."), "was told 'My name is Priya.', asked 'What is my name?', said 'I do not"),
+        (CHINESE.who, said("你叫小明。"), "was told '我叫苏婉。'"),
+    ],
+)
+async def test_an_answer_without_sense_fails(
+    client: aiohttp.ClientSession, working: FakeEngine, turn: str, spoken: Spoken, complaint: str
+) -> None:
+    respond = working.completes
+
+    async def completes(exchange: Exchange) -> None:
+        if exchange.body.get("stream"):
+            await respond(exchange)
+        else:
+            await exchange.answer(sensible(exchange, {turn: spoken}))
+
+    working.completes = completes
+    passed, table = await smoke(await origin(client))
+    assert not passed
+    assert complaint in " ".join(table.replace("│", " ").split())
+    assert table.count("│ fail │") == 1
+
+
+async def test_the_three_turns_carry_the_models_own_answers(client: aiohttp.ClientSession, working: FakeEngine) -> None:
+    await smoke(await origin(client))
+    asked = [e.body for e in working.exchanges if e.method == "POST" and "messages" in e.body]
+    (last,) = [body["messages"] for body in asked if body["messages"][-1]["content"] == ENGLISH.who]
+    assert [message["role"] for message in last] == ["user", "assistant"] * 2 + ["user"]
+    assert last[0]["content"] == ENGLISH.introduction
+    assert last[3]["content"] == SENSIBLE[ENGLISH.systems]["message"]["content"]

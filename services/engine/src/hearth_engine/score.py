@@ -69,7 +69,7 @@ def main() -> None:
         print("score: the manifest has no canary, there is nothing to compare with")
         return
     if "avx512f" not in Path("/proc/cpuinfo").read_text():
-        print("score: vLLM's INT4 kernel needs a CPU with AVX-512; the engine asks the canary at its start all the same")
+        print("score: vLLM's INT4 kernel needs a CPU with AVX-512; the engine will ask the canary when it starts")
         return
     report = _run(folder, canary)
     (reports / REPORT).write_text(json.dumps(report, indent=2) + "\n", "utf-8")
