@@ -1,11 +1,14 @@
 """The engine serves the artifact that the weights stage made, by its INT4 kernel, and nothing that differs from it."""
 
+import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import docker
+import numpy as np
 import pytest
 from safetensors import safe_open
 
@@ -69,6 +72,61 @@ def delete_the_manifest(model: Path) -> str:
 def lock_a_file(model: Path) -> str:
     (model / "config.json").chmod(0o600)  # root's, and the engine is not root
     return "config.json"
+
+
+def scale_a_layer(model: Path, factor: float) -> None:
+    """Every scale of the middle layer times `factor`, and the manifest made to agree: only the numbers give it away."""
+    path, manifest = model / "model.safetensors", json.loads((model / "hearth.json").read_text())
+    raw = bytearray(path.read_bytes())
+    size = int.from_bytes(raw[:8], "little")
+    for name, tensor in json.loads(raw[8 : 8 + size]).items():
+        if name.startswith(f"model.layers.{manifest['model']['layers'] // 2}.") and name.endswith(".scales"):
+            assert tensor["dtype"] == "F16", name
+            begin, end = (8 + size + offset for offset in tensor["data_offsets"])
+            raw[begin:end] = (np.frombuffer(raw[begin:end], "<f2") * np.float16(factor)).tobytes()
+    path.write_bytes(raw)
+    manifest["files"][path.name]["sha256"] = hashlib.sha256(raw).hexdigest()
+    (model / "hearth.json").write_text(json.dumps(manifest))
+
+
+def test_the_canary_passes_before_the_engine_answers(stack: Stack) -> None:
+    log = stack.container("engine-cpu").logs().decode()
+    assert log.index("canary passed in 0.") < log.index("Application startup complete")
+
+
+def test_weights_that_compute_something_else_are_refused_by_the_canary(
+    artifact: Path, images: dict[str, str], engine_client: docker.DockerClient, tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(artifact, model)
+    scale_a_layer(model, 1.05)
+    container = engine_client.containers.run(
+        images["engine"], detach=True, volumes={str(model): {"bind": "/opt/hearth/model", "mode": "ro"}},
+        network_mode="none", read_only=True, tmpfs={"/tmp": "exec,mode=1777", "/home/hearth": "exec,uid=1000,gid=1000"},
+        shm_size="1g", mem_limit="6g",
+    )  # fmt: skip
+    try:
+        code, log = container.wait(timeout=300)["StatusCode"], container.logs().decode()
+    finally:
+        container.remove(force=True)
+    assert code == 3, log
+    assert "hearth-engine: verified" in log
+    assert re.search(r"hearth-engine: canary prompt \d+: log-probabilities differ by", log), log
+    assert "Application startup complete" not in log
+    assert "Traceback" not in log
+
+
+def test_the_build_scored_the_weights_through_vllm(images: dict[str, str], engine_client: docker.DockerClient) -> None:
+    report = json.loads(
+        engine_client.containers.run(
+            images["engine"], ["/opt/hearth/reports/engine.json"], entrypoint="cat", remove=True
+        )
+    )
+    assert report["kernels"] == ["CPUWNA16LinearKernel"]
+    assert 0 < report["mean"] < report["limit"]
+    table = engine_client.containers.run(images["engine"], ["quality"], remove=True).decode()
+    assert "CPUWNA16LinearKernel" in table
+    assert "gates" in table
 
 
 @pytest.mark.parametrize(

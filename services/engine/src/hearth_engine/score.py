@@ -87,6 +87,7 @@ def _run(folder: Path, canary: dict[str, Any]) -> dict[str, Any]:
         "TORCHDYNAMO_DISABLE": "1",
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "VLLM_LOGGING_LEVEL": "ERROR",
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_PLUGINS": "",
     }
