@@ -3,10 +3,11 @@
 # end named, the reports of the image with that one's weights stand beside them.
 set -euo pipefail
 reports=$(mktemp -d)
-chmod 755 "$reports"  # the engine is not the user who runs this
 trap 'rm -rf "$reports"' EXIT
+chmod 755 "$reports"  # the engine is not the user who runs this
+export PATH="$PATH:/opt/hearth-docker/usr/bin"
 
-for backend in "${HEARTH_BACKEND:-gptqmodel}" "$@"; do
+for backend in "${HEARTH_BACKEND:-}" "$@"; do
     image=$(
         export HEARTH_BACKEND=$backend
         . docker/host.sh
@@ -15,9 +16,9 @@ for backend in "${HEARTH_BACKEND:-gptqmodel}" "$@"; do
         bake --print "$target" 2>/dev/null | sed -n '/"tags"/ {n; s/.*"\(.*\)".*/\1/p}'
     )
     container=$(docker create "$image")
-    docker cp --quiet "$container:/opt/hearth/reports" "$reports/$backend" || true  # the engine says that it is missing
+    docker cp --quiet "$container:/opt/hearth/reports" "$reports/${backend:-recipe}" || true  # the engine says that it is missing
     docker rm "$container" >/dev/null
-    folders+=("/reports/$backend")
+    folders+=("/reports/${backend:-recipe}")
 done
 docker run --rm --network none --read-only --cap-drop ALL --security-opt no-new-privileges --volume "$reports:/reports:ro" \
     "$image" quality "${folders[@]}"
