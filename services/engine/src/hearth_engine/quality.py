@@ -104,7 +104,7 @@ def show(reports: list[Report], console: Console | None = None) -> bool:
 
 def _metrics(reports: list[Report]) -> Table:
     columns = [(report, variant) for report in reports for variant in report.quality.metrics]
-    table = _table("quality on held-out text and tools", "", *(f"{r.title}: {v}" for r, v in columns))
+    table = _table("quality on held-out text and tools", "", *(f"{r.title}\n{v}" for r, v in columns))
     for name in _union(values for report in reports for values in report.quality.metrics.values()):
         table.add_row(name, *(_figure(r.quality.metrics[v].get(name)) for r, v in columns))
     for language in _union(report.quality.tools for report in reports):
