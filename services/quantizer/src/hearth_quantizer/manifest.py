@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from hearth_quantizer import tensors
 from hearth_quantizer.artifact import ArtifactError, Check, Model, read_json, read_tensors, sha256
-from hearth_quantizer.quality import Canary, Summary
+from hearth_quantizer.quality import Summary
 from hearth_quantizer.recipe import Recipe
 from hearth_quantizer.refusal import Refusal
 from hearth_quantizer.tensors import Tensor, TensorFileError
@@ -42,6 +42,16 @@ class FileEntry(_Part):
     bytes: int
 
 
+class Canary(_Part):
+    """What the artifact computes: logprobs[i][j] = ln p(prompts[i][j + 1] | prompts[i][: j + 1]), by transformers from
+    the dequantized weights. The engine's may differ by `max_mean_difference`, as the mean |Δ| of each prompt.
+    """
+
+    prompts: tuple[tuple[int, ...], ...] = Field(min_length=1)
+    logprobs: tuple[tuple[float, ...], ...]
+    max_mean_difference: float = Field(gt=0)
+
+
 class Manifest(_Part):
     """The whole manifest.
 
@@ -62,8 +72,8 @@ class Manifest(_Part):
     weights_bytes: int
     kv_bytes_per_token: int
     check: Check
-    quality: Summary | None = None
     canary: Canary | None = None
+    quality: Summary | None = None
 
     @classmethod
     def load(cls, folder: Path) -> "Manifest":

@@ -25,16 +25,19 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
-class Scores(_Part):
-    """One variant of the model on the held-out data; the source's own divergence is 0 and its agreement 1."""
+class TextScores(_Part):
+    """One variant of the model on the held-out text; the source's own divergence is 0 and its agreement 1."""
 
     perplexity: float
     kl_mean: float
     kl_p999: float
     top1: float
+
+
+class Scores(TextScores):
+    """… and the share of held-out tool prompts that it answers right."""
+
     tool_match: float
-    tool_match_by_language: dict[str, float]
-    tool_match_by_kind: dict[str, float]
 
 
 class Metrics(_Part):
@@ -112,6 +115,8 @@ class Measured(_Part):
     text_tokens: int
     tool_prompts: dict[str, int] = Field(description="by language")
     metrics: Metrics
+    tools: dict[str, dict[str, float]] = Field(description="language -> fp, int4, rtn -> tool match")
+    tools_by_kind: dict[str, dict[str, float]]
     tool_difference: ToolDifference
     layers: tuple[float, ...] = Field(description="mean KL divergence with this one layer quantized")
     positions: tuple[Position, ...]
@@ -152,19 +157,6 @@ class Summary(_Part):
     gates: tuple[Gate, ...]
 
 
-class Canary(_Part):
-    """Token sequences, and the log probability of each token but the first as the artifact gives it.
-
-    `logprobs[i][j]` is ln p(prompts[i][j + 1] | prompts[i][: j + 1]), computed from the dequantized weights. An engine
-    that serves these weights stays within `max_mean_difference` of them, averaged over a prompt: what its kernels and
-    its cache at lower precision may cost.
-    """
-
-    prompts: tuple[tuple[int, ...], ...] = Field(min_length=1)
-    logprobs: tuple[tuple[float, ...], ...]
-    max_mean_difference: float = Field(default=0.08, gt=0)
-
-
 @dataclass(frozen=True)
 class Tokens:
     """One variant on the held-out text; an element a predicted token, in the same order for all variants."""
@@ -174,17 +166,18 @@ class Tokens:
     kl: Ratios
 
 
-def scores(tokens: Tokens, source: Tokens, right: Flags, languages: Sequence[str], kinds: Sequence[str]) -> Scores:
-    """`right` says which tool prompts were answered right; languages and kinds are those of the prompts."""
-    return Scores(
+def text_scores(tokens: Tokens, source: Tokens) -> TextScores:
+    return TextScores(
         perplexity=float(np.exp(tokens.nll.mean())),
         kl_mean=float(tokens.kl.mean()),
         kl_p999=float(np.quantile(tokens.kl, 0.999)),
         top1=float((tokens.top == source.top).mean()),
-        tool_match=float(right.mean()),
-        tool_match_by_language={name: float(part.mean()) for name, part in split(right, languages).items()},
-        tool_match_by_kind={name: float(part.mean()) for name, part in split(right, kinds).items()},
     )
+
+
+def scores(tokens: Tokens, source: Tokens, right: Flags) -> Scores:
+    """`right` says which tool prompts were answered right."""
+    return Scores(**dict(text_scores(tokens, source)), tool_match=float(right.mean()))
 
 
 def split(flags: Flags, labels: Sequence[str]) -> dict[str, Flags]:
@@ -201,6 +194,14 @@ def paired_difference(ours: Flags, theirs: Flags, *, draws: int = 10_000) -> Int
     drawn = np.random.default_rng(0).multinomial(count, shares, size=draws)
     low, high = np.quantile((drawn[:, 2] - drawn[:, 0]) / count, [0.025, 0.975])
     return Interval(mean=float(difference.mean()), low=float(low), high=float(high))
+
+
+def shares(right: Mapping[str, Flags], labels: Sequence[str]) -> dict[str, dict[str, float]]:
+    """label -> variant -> share of its prompts that were answered right."""
+    parts = {variant: split(flags, labels) for variant, flags in right.items()}
+    return {
+        label: {variant: float(part[label].mean()) for variant, part in parts.items()} for label in sorted(set(labels))
+    }
 
 
 def tool_difference(int4: Flags, source: Flags, languages: Sequence[str]) -> ToolDifference:
