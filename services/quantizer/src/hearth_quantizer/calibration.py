@@ -81,8 +81,9 @@ def sample(
 ) -> list[list[int]]:
     """`calibration.samples` token sequences, from rows spread evenly over all that there are.
 
-    `advance` gets the number of rows encoded so far. Raises CalibrationError for too few rows and for
-    rows below `calibration.shortest` tokens: GPTQ would go on, and the model would be as bad as a rounded one.
+    `advance` gets the number of rows encoded so far. Raises CalibrationError for too few rows and, unless
+    `calibration.allow_poor`, for rows below `calibration.shortest` tokens: GPTQ would go on, and the model would be as
+    bad as a rounded one.
     """
     wanted = calibration.samples
     if len(rows) < wanted:
@@ -93,10 +94,11 @@ def sample(
     for row in picked:
         sequences.append(encode(row)[: calibration.tokens])
         advance(len(sequences))
-    if short := [
+    short = [
         f"{row.place}: {len(sequence)} tokens; at least {calibration.shortest} are needed"
         for row, sequence in zip(picked, sequences, strict=True)
         if len(sequence) < calibration.shortest
-    ]:
+    ]
+    if short and not calibration.allow_poor:
         raise CalibrationError("\n".join(short))
     return sequences

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from hearth_quantizer import artifact, manifest, pipeline, recipe
+from hearth_quantizer import artifact, manifest, pipeline, recipe, sweep
 from hearth_quantizer.log import Log
 from hearth_quantizer.refusal import Refusal
 
@@ -22,10 +22,24 @@ def main() -> NoReturn:
         "--work", type=Path, metavar="DIR", help="where steps are kept for the next run; default OUT.work"
     )
     parser.add_argument("--force", action="store_true", help="replace an artifact that was made of other inputs")
+    parser.add_argument(
+        "--sweep", action="store_true", help="try the options that may help, and make the best artifact"
+    )
+    parser.add_argument(
+        "--allow-poor-calibration",
+        action="store_true",
+        help="for experiments: take few and short calibration rows; the quality gates stay",
+    )
+    parser.add_argument(
+        "--evaluate",
+        type=Path,
+        metavar="DIR",
+        help="measure an artifact against the recipe's source and limits, and stop",
+    )
     parser.add_argument("--verify", type=Path, metavar="DIR", help="check an artifact against its manifest and stop")
     options = parser.parse_args()
-    if not options.verify and not (options.recipe and options.out):
-        parser.error("name a recipe and --out DIR, or --verify DIR")
+    if not options.verify and not (options.recipe and (options.out or options.evaluate)):
+        parser.error("name a recipe and --out DIR, a recipe and --evaluate DIR, or --verify DIR")
     signal.signal(signal.SIGTERM, _interrupt)
     status = 0
     try:
@@ -34,10 +48,16 @@ def main() -> NoReturn:
             artifact.check(options.verify, found.source.files)
             print(f"{options.verify}: {len(found.files)} files and {len(found.tensors)} tensors as the manifest says")
         else:
-            out = options.out.absolute()
+            out = (options.evaluate or options.out).absolute()
             work = (options.work or out.with_name(out.name + ".work")).absolute()
-            path = options.recipe
-            pipeline.run(recipe.load(path), path.absolute().parent, out, work, Log(), force=options.force)
+            log, root = Log(), options.recipe.absolute().parent
+            wanted = recipe.load(options.recipe, allow_poor_calibration=options.allow_poor_calibration)
+            if options.evaluate:
+                pipeline.judge(wanted, root, out, work, log)
+            else:
+                if options.sweep:
+                    wanted = sweep.run(wanted, root, work, log)
+                pipeline.run(wanted, root, out, work, log, force=options.force)
     except Refusal as error:
         print(error, file=sys.stderr)
         status = 1

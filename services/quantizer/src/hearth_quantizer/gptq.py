@@ -25,7 +25,7 @@ def quantize(
     """
     _environment()
     import torch
-    from gptqmodel import GPTQModel, QuantizeConfig
+    from gptqmodel import GPTAQConfig, GPTQModel, QuantizeConfig
 
     options = settings.options
     config = QuantizeConfig(
@@ -36,6 +36,7 @@ def quantize(
         damp_percent=options.damp_percent,
         mse=options.mse,
         act_group_aware=options.act_group_aware,
+        gptaq=GPTAQConfig(alpha=options.gptaq_alpha) if options.gptaq_alpha else None,
         offload_to_disk_path=str(out / "offload"),
     )
     device = "cuda:0" if torch.cuda.is_available() else "cpu"

@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from hearth_quantizer import tensors
 from hearth_quantizer.artifact import ArtifactError, Check, Model, read_json, read_tensors, sha256
+from hearth_quantizer.quality import Summary
 from hearth_quantizer.recipe import Recipe
 from hearth_quantizer.refusal import Refusal
 from hearth_quantizer.tensors import Tensor, TensorFileError
@@ -55,7 +56,8 @@ class Manifest(_Part):
     """The whole manifest.
 
     `files` has every file of the artifact but the manifest itself, by its name relative to the folder; `tensors` every
-    tensor of every safetensors file, from the headers. Sizes are bytes; `kv_bytes_per_token` is at 16 bit.
+    tensor of every safetensors file, from the headers. Sizes are bytes; `kv_bytes_per_token` is at 16 bit. `quality`
+    and `canary` are absent where the recipe has no evaluation.
     """
 
     format: Literal[1] = 1
@@ -71,6 +73,7 @@ class Manifest(_Part):
     kv_bytes_per_token: int
     check: Check
     canary: Canary | None = None
+    quality: Summary | None = None
 
     @classmethod
     def load(cls, folder: Path) -> "Manifest":
@@ -90,7 +93,15 @@ class Manifest(_Part):
 
 
 def build(
-    folder: Path, *, key: str, recipe: Recipe, source: SourceRecord, versions: Mapping[str, str], found: Check
+    folder: Path,
+    *,
+    key: str,
+    recipe: Recipe,
+    source: SourceRecord,
+    versions: Mapping[str, str],
+    found: Check,
+    quality: Summary | None = None,
+    canary: Canary | None = None,
 ) -> Manifest:
     """Describe a checked folder. `key` identifies the run's inputs: equal keys mean equal artifacts."""
     model = Model.from_config(read_json(folder / "config.json"))
@@ -111,6 +122,8 @@ def build(
         weights_bytes=sum(tensor.bytes for tensor in held.values()),
         kv_bytes_per_token=model.kv_bytes_per_token,
         check=found,
+        quality=quality,
+        canary=canary,
     )
 
 

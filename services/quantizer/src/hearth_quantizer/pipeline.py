@@ -1,44 +1,90 @@
-"""Recipe in, checked artifact out: fetch, calibrate, quantize, check, manifest."""
+"""Recipe in, checked and measured artifact out: fetch, calibrate, quantize, check, evaluate, manifest."""
 
 import json
 import platform
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from hearth_quantizer import artifact, calibration, manifest, source, steps
-from hearth_quantizer.artifact import Model, read_json
+from pydantic import BaseModel
+
+from hearth_quantizer import artifact, calibration, evaluate, manifest, quality, report, source, steps
+from hearth_quantizer.artifact import Check, Model, read_json
 from hearth_quantizer.gptq import BACKENDS
 from hearth_quantizer.log import Log
-from hearth_quantizer.manifest import MANIFEST, Manifest
+from hearth_quantizer.manifest import MANIFEST, Canary, Manifest, SourceRecord
+from hearth_quantizer.quality import Measured, Report
 from hearth_quantizer.recipe import Recipe
 from hearth_quantizer.refusal import Refusal
 from hearth_quantizer.steps import PARTIAL, Workshop
+
+REPORTS = "reports"
 
 
 class OutputError(Refusal):
     """The output folder is taken, and by what."""
 
 
+class QualityError(Refusal):
+    """The artifact lost more than its recipe allows; the text is the table of the gates."""
+
+
+class Evaluated(BaseModel):
+    """What the evaluation step leaves: figures without a verdict, so that new limits need no new measurement."""
+
+    measured: Measured
+    canary: Canary
+
+
 def run(recipe: Recipe, root: Path, out: Path, work: Path, log: Log, *, force: bool = False) -> Manifest:
     """Make the artifact of a recipe whose paths are relative to `root`; `out` appears whole or not at all.
 
     An artifact made of the same inputs is left as it is. Anything else at `out` is an OutputError, unless `force`
-    replaces it; a folder that holds no artifact is never replaced.
+    replaces it; a folder that holds no artifact is never replaced. An artifact that lost too much is a QualityError.
     """
-    fetched = source.identity(recipe.source, root)
-    data = {str(path): source.file_hash(root / path) for path in recipe.calibration.files}
-    inputs = {"recipe": recipe.model_dump(mode="json"), "fetched": fetched, "data": data, "versions": source.versions()}
-    key = steps.key(inputs)
+    key = steps.key(
+        {
+            "recipe": recipe.model_dump(mode="json"),
+            "fetched": source.identity(recipe.source, root),
+            "data": _hashes(recipe.calibration.files, root),
+            "evaluation": evaluation_inputs(recipe, root),
+            "versions": source.versions(),
+        }
+    )
     if done := _existing(out, key, force):
         log.say("done", f"{out} is up to date")
         return done
     with steps.workshop(work, log) as shop:
-        folder = source.fetch(recipe.source, root, shop)
-        model = Model.from_config(read_json(folder / "config.json"))
-        sequences = _calibrate(recipe, root, folder, fetched, data, shop)
-        quantized = _quantize(recipe, folder, model.layers, sequences, fetched, shop)
-        return _publish(recipe, folder, quantized, out, key, log)
+        folder, quantized = make(recipe, root, shop)
+        origin = source.record(recipe.source, folder)
+        found = _check(quantized, origin, log)
+        passed = None
+        if recipe.evaluation.text:
+            evaluated = _evaluate(recipe, root, folder, quantized, shop)
+            passed = _pass(recipe, evaluated.measured, work, log), evaluated.canary
+        return _publish(recipe, quantized, origin, found, passed, out, key, log)
+
+
+def make(recipe: Recipe, root: Path, shop: Workshop) -> tuple[Path, Path]:
+    """Fetch, calibrate, quantize: the 16 bit model's folder and the quantized one, complete but for its manifest."""
+    fetched = source.identity(recipe.source, root)
+    folder = source.fetch(recipe.source, root, shop)
+    model = Model.from_config(read_json(folder / "config.json"))
+    sequences = _calibrate(recipe, root, folder, fetched, _hashes(recipe.calibration.files, root), shop)
+    return folder, _quantize(recipe, folder, model.layers, sequences, fetched, shop)
+
+
+def judge(recipe: Recipe, root: Path, folder: Path, work: Path, log: Log) -> Report:
+    """Measure an artifact that is there already against the recipe's source and limits.
+
+    It need not have a manifest, nor match one. Raises QualityError.
+    """
+    with steps.workshop(work, log) as shop:
+        original = source.fetch(recipe.source, root, shop)
+        with log.capture(work / "evaluate.log"):
+            evaluated = _measure(recipe, root, original, folder, log)
+        return _pass(recipe, evaluated.measured, work, log)
 
 
 def _existing(out: Path, key: str, force: bool) -> Manifest | None:
@@ -103,21 +149,93 @@ def _quantize(
     return shop.step("quantize", inputs, make)
 
 
-def _publish(recipe: Recipe, folder: Path, quantized: Path, out: Path, key: str, log: Log) -> Manifest:
-    """Check the quantized folder, describe it, and let it appear at `out` by one rename."""
-    origin = source.record(recipe.source, folder)
+def _check(quantized: Path, origin: SourceRecord, log: Log) -> Check:
     found = artifact.check(quantized, origin.files)
     scales = f"scales {found.scale_min:.2g} to {found.scale_max:.2g}"
     log.say("check", f"{found.tensors} tensors, {found.quantized_linears} quantized linears, {scales}")
     for warning in found.warnings:
         log.say("check", f"warning: {warning}")
+    return found
+
+
+def _evaluate(recipe: Recipe, root: Path, folder: Path, quantized: Path, shop: Workshop) -> Evaluated:
+    def make(out: Path) -> None:
+        evaluated = _measure(recipe, root, folder, quantized, shop.log)
+        (out / "evaluated.json").write_text(evaluated.model_dump_json(), "utf-8")
+
+    inputs = {**evaluation_inputs(recipe, root), "quantized": quantized.name, "versions": source.versions()}
+    made = shop.step("evaluate", inputs, make)
+    return Evaluated.model_validate_json((made / "evaluated.json").read_bytes())
+
+
+def _measure(recipe: Recipe, root: Path, folder: Path, quantized: Path, log: Log) -> Evaluated:
+    rows, prompts = evaluate.read(recipe.evaluation, (root / path for path in recipe.calibration.files), root)
+    held = evaluate.encode(rows, prompts, folder, quantized, recipe.evaluation)
+    measured, canary = evaluate.measure(folder, quantized, held, recipe.evaluation, log)
+    return Evaluated(measured=measured, canary=canary)
+
+
+def evaluation_inputs(recipe: Recipe, root: Path) -> dict[str, Any]:
+    """What decides the figures, beside the two models; the limits do not."""
+    settings = recipe.evaluation
+    return {
+        "evaluation": settings.model_dump(mode="json", exclude={"limits"}),
+        "held out": _hashes((*settings.text, *settings.tools), root),
+        "code": steps.code("evaluate", "int4", "quality", "toolcalls"),
+    }
+
+
+def _pass(recipe: Recipe, measured: Measured, work: Path, log: Log) -> Report:
+    """The report, where every gate was passed. Raises QualityError with the table, and leaves the report in `work`."""
+    found = quality.report(
+        measured,
+        recipe.evaluation.limits,
+        model=recipe.name,
+        backend=recipe.quantization.backend,
+        versions=source.versions(),
+    )
+    table = quality.table(found.model, found.gates)
+    if not found.passed:
+        report.write(found, work / REPORTS)
+        raise QualityError(f"{table}\nthe whole report: {work / REPORTS / report.PAGE}")
+    for line in table.splitlines():
+        log.say("evaluate", line)
+    return found
+
+
+def _hashes(files: Iterable[Path], root: Path) -> dict[str, str]:
+    return {str(path): source.file_hash(root / path) for path in files}
+
+
+def _publish(
+    recipe: Recipe,
+    quantized: Path,
+    origin: SourceRecord,
+    found: Check,
+    passed: tuple[Report, Canary] | None,
+    out: Path,
+    key: str,
+    log: Log,
+) -> Manifest:
+    """Describe the quantized folder, and let it appear at `out` by one rename."""
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(out.name + PARTIAL)
     shutil.rmtree(partial, ignore_errors=True)
     try:
         shutil.copytree(quantized, partial)
         versions = {"python": platform.python_version(), **source.versions()}
-        made = manifest.build(partial, key=key, recipe=recipe, source=origin, versions=versions, found=found)
+        if passed:
+            report.write(passed[0], partial / REPORTS)
+        made = manifest.build(
+            partial,
+            key=key,
+            recipe=recipe,
+            source=origin,
+            versions=versions,
+            found=found,
+            quality=quality.summary(passed[0]) if passed else None,
+            canary=passed[1] if passed else None,
+        )
         made.save(partial)
         old = out.with_name(out.name + ".old" + PARTIAL)
         shutil.rmtree(old, ignore_errors=True)

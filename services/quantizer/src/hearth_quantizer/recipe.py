@@ -13,6 +13,10 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
 ServedName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")]
 
 
+ENOUGH_SAMPLES = 128
+SPEED_ONLY = ("scratch", "synthetic")  # kinds of source with random weights: there is no quality to lose
+
+
 class RecipeError(Refusal, ValueError):
     """The recipe cannot be used. One problem a line, each as `file:line: key: what is wrong; what is allowed`."""
 
@@ -78,6 +82,9 @@ class GptqmodelOptions(_Part):
     damp_percent: float = Field(default=0.05, gt=0, lt=1)
     mse: float = Field(default=0.0, ge=0, le=8, description="exponent of the scale search's error norm; 0 turns it off")
     act_group_aware: bool = True
+    gptaq_alpha: float = Field(
+        default=0.0, ge=0, le=1, description="GPTAQ's correction for the error of earlier layers; 0 turns it off"
+    )
     batch_size: int = Field(default=1, ge=1)
 
 
@@ -96,9 +103,19 @@ class Calibration(_Part):
     """Chat rows (JSONL) that GPTQ measures activations on."""
 
     files: tuple[Path, ...] = Field(min_length=1, description="relative to the recipe's folder")
-    samples: int = Field(ge=128, description="rows used; below 128, GPTQ is hardly better than rounding")
+    samples: int = Field(ge=1, description="rows used")
     tokens: int = Field(default=512, ge=128, description="a row is cut to this length")
     min_tokens: int = Field(default=0, ge=0, description="a shorter row is an error; 0 means half of tokens")
+    allow_poor: bool = Field(default=False, description="for experiments: few and short rows are no error")
+
+    @model_validator(mode="after")
+    def _samples_suffice(self) -> Self:
+        if self.samples < ENOUGH_SAMPLES and not self.allow_poor:
+            raise ValueError(
+                f"samples ({self.samples}) must be at least {ENOUGH_SAMPLES}: with fewer, GPTQ is hardly better than "
+                "rounding; --allow-poor-calibration overrides this"
+            )
+        return self
 
     @model_validator(mode="after")
     def _min_is_below_max(self) -> Self:
@@ -109,6 +126,27 @@ class Calibration(_Part):
     @property
     def shortest(self) -> int:
         return self.min_tokens or self.tokens // 2
+
+
+class Limits(_Part):
+    """What the INT4 artifact may lose against its 16 bit source. Shares are fractions of 1, KL divergences nats."""
+
+    kl_ratio: float = Field(default=0.6, gt=0, description="mean KL divergence over that of rounding to nearest")
+    kl_mean: float = Field(default=0.05, gt=0, description="mean KL divergence from the source, a token")
+    perplexity_increase: float = Field(default=0.03, gt=0, description="relative to the source's perplexity")
+    top1: float = Field(default=0.90, ge=0, le=1, description="share of tokens where both prefer the same next one")
+    tool_match_drop: float = Field(default=0.03, ge=0, le=1, description="tool prompts answered right: source - INT4")
+    tool_match: float = Field(default=0.0, ge=0, le=1, description="tool prompts that INT4 must answer right")
+
+
+class Evaluation(_Part):
+    """Held-out data that calibration never saw, and the limits that the artifact is held to on it."""
+
+    text: tuple[Path, ...] = Field(default=(), description="rows like calibration's; relative to the recipe's folder")
+    tools: tuple[Path, ...] = Field(default=(), description="tool prompts with the calls expected of them (JSONL)")
+    tokens: int = Field(default=512, ge=16, description="a text row is cut to this length")
+    answer_tokens: int = Field(default=256, ge=16, description="an answer to a tool prompt is cut to this length")
+    limits: Limits = Limits()
 
 
 class Serving(_Part):
@@ -134,7 +172,15 @@ class Recipe(_Part):
     source: Source
     quantization: Quantization = Quantization()
     calibration: Calibration
+    evaluation: Evaluation = Evaluation()
     serving: Serving
+
+    @model_validator(mode="after")
+    def _is_evaluated(self) -> Self:
+        given = bool(self.evaluation.text), bool(self.evaluation.tools)
+        if not all(given) and (any(given) or self.source.kind not in SPEED_ONLY):
+            raise ValueError("evaluation.text and evaluation.tools are required: the artifact is measured on them")
+        return self
 
     @model_validator(mode="after")
     def _context_fits(self) -> Self:
@@ -148,8 +194,11 @@ class Recipe(_Part):
         return self
 
 
-def load(path: Path) -> Recipe:
-    """Read a recipe. Raises RecipeError that names every problem by file, line and key."""
+def load(path: Path, *, allow_poor_calibration: bool = False) -> Recipe:
+    """Read a recipe; the flag sets its calibration.allow_poor.
+
+    Raises RecipeError that names every problem by file, line and key.
+    """
     try:
         loader = yaml.SafeLoader(path.read_text("utf-8"))
         root = loader.get_single_node()
@@ -166,6 +215,8 @@ def load(path: Path) -> Recipe:
     if not isinstance(root, yaml.MappingNode):
         raise RecipeError(f"{path}:1: must be a mapping; allowed: {_keys(Recipe)}")
     problems = [f"{path}:{line}: {key}: given twice" for line, key in _duplicates(root)]
+    if allow_poor_calibration and data and isinstance(data.get("calibration"), dict):
+        data["calibration"]["allow_poor"] = True
     try:
         recipe = Recipe.model_validate(data)
     except ValidationError as error:

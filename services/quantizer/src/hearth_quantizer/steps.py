@@ -29,6 +29,12 @@ def key(inputs: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(inputs, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
+def code(*modules: str) -> str:
+    """A digest of the source of modules of this package: what a step computes depends on them."""
+    sources = (Path(__file__).with_name(f"{name}.py").read_bytes() for name in modules)
+    return hashlib.sha256(b"".join(sources)).hexdigest()[:12]
+
+
 @contextmanager
 def workshop(folder: Path, log: Log) -> Iterator["Workshop"]:
     """The folder that steps work in, held by one run at a time. Raises BusyError."""
