@@ -4,47 +4,32 @@ Several folders of reports stand side by side, one column each, so that back end
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from rich.table import Table
 
 from hearth_engine.score import REPORT
+from hearth_quantizer.quality import Gate, Metrics, Report
+from hearth_quantizer.report import DATA
 
-QUALITY = "quality.json"
+METRICS = {
+    "perplexity": "perplexity",
+    "kl_mean": "KL divergence, mean",
+    "kl_p999": "KL divergence, 99.9 %",
+    "top1": "same top token",
+    "tool_match": "tool calls right",
+}
 
 
 class ReportError(RuntimeError):
     """A folder holds no report, or one that is none; the message names the file."""
 
 
-class _Part(BaseModel):
-    """Keys that are not shown here are the reports' own business."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class Gate(_Part):
-    name: str
-    measured: float
-    limit: float
-    passed: bool
-    advice: str = ""
-
-
-class Quality(_Part):
-    """`metrics`: variant (fp, int4, rtn) → metric → value; `tools`: language → variant → share of exact matches."""
-
-    model: str
-    backend: str
-    metrics: dict[str, dict[str, float | None]]
-    gates: tuple[Gate, ...]
-    tools: dict[str, dict[str, float | None]] = {}
-
-
-class Scoring(_Part):
+class Scoring(BaseModel):
     """As `score` writes it: |Δ ln p| between vLLM and the reference, over the canary's tokens."""
 
     mean: float
@@ -56,10 +41,11 @@ class Scoring(_Part):
     versions: dict[str, str]
 
 
-class Report(_Part):
+@dataclass(frozen=True)
+class Reports:
     """One folder. `scoring` is missing where the build could not run vLLM: on a machine without the hardware for it."""
 
-    quality: Quality
+    quality: Report
     scoring: Scoring | None
 
     @property
@@ -70,12 +56,10 @@ class Report(_Part):
 _File = TypeVar("_File", bound=BaseModel)
 
 
-def load(folder: Path) -> Report:
+def load(folder: Path) -> Reports:
     """Raises ReportError."""
     scoring = folder / REPORT
-    return Report(
-        quality=_read(folder / QUALITY, Quality), scoring=_read(scoring, Scoring) if scoring.exists() else None
-    )
+    return Reports(_read(folder / DATA, Report), _read(scoring, Scoring) if scoring.exists() else None)
 
 
 def _read(path: Path, model: type[_File]) -> _File:
@@ -89,48 +73,49 @@ def _read(path: Path, model: type[_File]) -> _File:
         raise ReportError(f"{path}: is not a report of this version: {where}: {first['msg']}") from None
 
 
-def show(reports: list[Report], console: Console | None = None) -> bool:
-    """Print every report, side by side; whether every gate of every one passed."""
+def show(reports: list[Reports], console: Console | None = None) -> bool:
+    """Print them side by side; whether every gate of every one passed."""
     console = console or Console()
     if not console.is_terminal:
         console = Console(file=console.file, width=140)
     for table in (_metrics(reports), _gates(reports), _scoring(reports)):
         console.print(table)
-    failed = [(report, gate) for report in reports for gate in report.quality.gates if not gate.passed]
-    for report, gate in failed:
-        console.print(f"{report.title}: {gate.name}: {gate.advice}", markup=False, highlight=False, soft_wrap=True)
-    return not failed
+    missed = [(each.title, gate) for each in reports for gate in each.quality.gates if not gate.passed]
+    for title, gate in missed:
+        console.print(f"{title}: {gate.title}: {gate.advice}", markup=False, highlight=False, soft_wrap=True)
+    return not missed
 
 
-def _metrics(reports: list[Report]) -> Table:
-    columns = [(report, variant) for report in reports for variant in report.quality.metrics]
-    table = _table("quality on held-out text and tools", "", *(f"{r.title}\n{v}" for r, v in columns))
-    for name in _union(values for report in reports for values in report.quality.metrics.values()):
-        table.add_row(name, *(_figure(r.quality.metrics[v].get(name)) for r, v in columns))
-    for language in _union(report.quality.tools for report in reports):
-        row = (_figure(r.quality.tools.get(language, {}).get(v)) for r, v in columns)
-        table.add_row(f"tool calls, {language}", *row)
+def _metrics(reports: list[Reports]) -> Table:
+    columns = [(each, variant) for each in reports for variant in Metrics.model_fields]
+    table = _table("quality on held-out text and tools", "", *(f"{each.title}\n{variant}" for each, variant in columns))
+    scores = [getattr(each.quality.metrics, variant) for each, variant in columns]
+    for name, what in METRICS.items():
+        table.add_row(what, *(_figure(getattr(of_one, name)) for of_one in scores))
+    for language in _union(each.quality.tools for each in reports):
+        row = (_figure(each.quality.tools.get(language, {}).get(variant)) for each, variant in columns)
+        table.add_row(f"tool calls right, {language}", *row)
     return table
 
 
-def _gates(reports: list[Report]) -> Table:
-    table = _table("gates", "", *(report.title for report in reports))
-    gates = [{gate.name: gate for gate in report.quality.gates} for report in reports]
-    for name in _union(gates):
-        found = (of_one.get(name) for of_one in gates)
-        table.add_row(name, *(_verdict(gate) if gate else "" for gate in found))
+def _gates(reports: list[Reports]) -> Table:
+    table = _table("gates", "", *(each.title for each in reports))
+    gates = [{gate.title: gate for gate in each.quality.gates} for each in reports]
+    for title in _union(gates):
+        found = (of_one.get(title) for of_one in gates)
+        table.add_row(title, *(_verdict(gate) if gate else "" for gate in found))
     return table
 
 
 def _verdict(gate: Gate) -> str:
     outcome = "[green]pass[/]" if gate.passed else "[red]fail[/]"
-    return f"{outcome} {_figure(gate.measured)} (limit {_figure(gate.limit)})"
+    return f"{outcome} {_figure(gate.measured)} ({gate.rule} {_figure(gate.limit)})"
 
 
-def _scoring(reports: list[Report]) -> Table:
+def _scoring(reports: list[Reports]) -> Table:
     table = _table("vLLM beside transformers, |Δ ln p| of the canary's tokens", "", *(r.title for r in reports))
     rows: dict[str, Callable[[Scoring], str]] = {
-        "mean": lambda s: f"{_figure(s.mean)} of {s.tokens} tokens (limit of a prompt {_figure(s.limit)})",
+        "mean": lambda s: f"{_figure(s.mean)} of {s.tokens} tokens (at most {_figure(s.limit)} a prompt)",
         "worst": lambda s: _figure(s.worst),
         "kernel": lambda s: ", ".join(s.kernels),
         "KV cache": lambda s: s.kv_cache,
