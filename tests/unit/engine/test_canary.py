@@ -14,8 +14,8 @@ from fastapi.responses import JSONResponse
 from uvicorn import Config
 from uvicorn.lifespan.on import LifespanOn
 
-from hearth_engine.canary import CanaryMiddleware
-from hearth_engine.plan import CANARY
+from hearth_engine.canary import KV_FACTOR, CanaryMiddleware
+from hearth_engine.plan import CANARY, kv_types
 from hearth_quantizer.manifest import Canary, Manifest
 
 PROMPTS = ((5, 6, 7, 8), (9, 10))
@@ -42,7 +42,7 @@ class Vllm:
         self.asked: list[dict[str, Any]] = []
         self.respond: Callable[[dict[str, Any]], Any] = answer
         self.app = FastAPI(lifespan=self._lifespan)
-        self.app.state.args = Namespace(model=str(folder), max_model_len=4096)
+        self.app.state.args = Namespace(model=str(folder), max_model_len=4096, kv_cache_dtype="auto")
         self.app.post("/v1/completions")(self._complete)
         self.app.get("/health")(lambda: "well")
         self.app.add_middleware(CanaryMiddleware)
@@ -99,6 +99,22 @@ async def test_a_short_context_takes_the_beginning_of_each_prompt(vllm: Vllm) ->
     vllm.app.state.args.max_model_len = 3
     assert await vllm.start()
     assert vllm.asked[0]["prompt"] == [[5, 6], [9, 10]]
+
+
+@pytest.mark.parametrize(("kv", "off"), [("int8_per_token_head", 0.09), ("fp8", 0.29)])
+async def test_an_8_bit_kv_cache_may_differ_more(
+    vllm: Vllm, log: pytest.LogCaptureFixture, kv: str, off: float
+) -> None:
+    vllm.app.state.args.kv_cache_dtype = kv
+    vllm.respond = lambda request: answer(request, off=off)
+    assert await vllm.start(), log.text
+    vllm.app.state.args.kv_cache_dtype = "bfloat16"
+    assert not await vllm.start()
+
+
+def test_every_8_bit_kv_type_of_a_plan_has_its_factor() -> None:
+    types = {kv.name for capability in ((8, 6), (8, 9), (9, 0)) for kv in kv_types(capability, "auto")}
+    assert types - {"bfloat16"} == KV_FACTOR.keys()
 
 
 def raises(request: dict[str, Any]) -> Any:
