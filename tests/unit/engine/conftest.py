@@ -28,6 +28,7 @@ def _manifest(model: Model, serving: dict[str, object]) -> Manifest:
         "name": "test",
         "source": {"kind": "folder", "path": "model"},
         "calibration": {"files": ["rows.jsonl"], "samples": 128},
+        "evaluation": {"text": ["held-out.jsonl"], "tools": ["tools.jsonl"]},
         "serving": serving,
     }
     return Manifest(
