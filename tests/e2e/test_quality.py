@@ -1,6 +1,7 @@
-"""The gates against artifacts that deserve to fail, in the quantizer's image: damage, and calibration on next to nothing."""
+"""The gates against what deserves to fail, in the quantizer's image: damage, and calibration on next to nothing."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +43,7 @@ def quantize(quantizer: str, models: Path, engine_client: docker.DockerClient, t
     def run(*arguments: str) -> tuple[int, str]:
         container = engine_client.containers.run(
             quantizer, list(arguments), detach=True, network_mode="none", tmpfs={"/tmp": ""},
+            user=f"{os.getuid()}:{os.getgid()}", environment={"HOME": "/tmp"},
             volumes={str(models): {"bind": "/models", "mode": "ro"}, str(tmp_path): {"bind": "/out", "mode": "rw"}},
         )  # fmt: skip
         try:
