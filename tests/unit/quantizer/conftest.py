@@ -10,7 +10,9 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
+from hearth_quantizer import quality
 from hearth_quantizer.artifact import Model
+from hearth_quantizer.quality import Measured, Metrics, Scores, ToolDifference, WorstText, WorstTool
 
 Tensors = dict[str, NDArray[Any]]
 
@@ -80,6 +82,40 @@ def edit_tensors(folder: Path) -> Callable[[Callable[[Tensors], Any]], None]:
         save_file(held, folder / "model.safetensors")
 
     return edit
+
+
+@pytest.fixture
+def measured() -> Measured:
+    """What an evaluation might find: no gate of the default limits is missed."""
+
+    def scores(kl: float) -> Scores:
+        return Scores(perplexity=10 + kl, kl_mean=kl, kl_p999=9 * kl, top1=1 - kl, tool_match=0.97)
+
+    kl = np.random.default_rng(0).exponential(0.01, 1000)
+    same = quality.paired_difference(np.array([True, False]), np.array([True, True]))
+    return Measured(
+        device="cpu",
+        precision="float32",
+        text_rows=10,
+        text_tokens=1000,
+        tool_prompts={"en": 1, "zh": 1},
+        metrics=Metrics(fp=scores(0), int4=scores(0.004), rtn=scores(0.01)),
+        tools={"en": {"fp": 1, "int4": 1, "rtn": 1}, "zh": {"fp": 1, "int4": 0, "rtn": 0}},
+        tools_by_kind={"search": {"fp": 1, "int4": 0.5, "rtn": 0.5}},
+        tool_difference=ToolDifference(all=same, by_language={"en": same, "zh": same}),
+        layers=(0.001, 0.002),
+        positions=(quality.Position(start=0, end=8, int4=0.95, rtn=0.9),),
+        histogram=quality.histogram(kl, 2 * kl),
+        worst_text=(
+            WorstText(row=3, kl_row=0.1, kl_token=2.0, context="从前有一座山", actual="山", fp="里", int4="上"),
+        ),
+        worst_tools=(
+            WorstTool(
+                id="zh-1", lang="zh", kind="search", prompt="搜索“量子”", expected='{"name":"search"}',
+                fp="<tool_call>…", int4="<script>alert(1)</script>", fp_right=True, int4_right=False,
+            ),
+        ),
+    )  # fmt: skip
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -90,6 +90,14 @@ def test_a_short_row_is_an_error_that_names_it(tmp_path: Path) -> None:
         calibration.sample(rows, SETTINGS, encode)
 
 
+def test_short_rows_can_be_allowed(tmp_path: Path) -> None:
+    rows = calibration.read([write(tmp_path / "rows.jsonl", [row("one"), row("two")])])
+    settings = Calibration(files=(Path("rows.jsonl"),), samples=2, allow_poor=True)
+    assert calibration.sample(rows, settings, encode) == [[111, 110, 101], [116, 119, 111]]
+    with pytest.raises(CalibrationError, match=r"2 rows; calibration\.samples asks for 3"):
+        calibration.sample(rows, settings.model_copy(update={"samples": 3}), encode)
+
+
 # --- the data of the repository ---------------------------------------------------------------------------------------
 def test_the_generator_writes_the_committed_file() -> None:
     made = subprocess.run([sys.executable, DATA / "generate.py"], capture_output=True, check=True).stdout

@@ -1,5 +1,6 @@
 """A whole run on a model folder, with the backend and the tokenizer replaced: what is made, skipped, kept, refused."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -8,16 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from hearth_quantizer import calibration, manifest, pipeline
+from hearth_quantizer import calibration, evaluate, manifest, pipeline
 from hearth_quantizer.artifact import SOURCE_FILES, ArtifactError
-from hearth_quantizer.calibration import CalibrationError
+from hearth_quantizer.calibration import CalibrationError, Row
+from hearth_quantizer.evaluate import EvaluationError, HeldOut
 from hearth_quantizer.gptq import BACKENDS
 from hearth_quantizer.log import Advance, Log
-from hearth_quantizer.manifest import MANIFEST, Manifest
-from hearth_quantizer.pipeline import OutputError
-from hearth_quantizer.recipe import Quantization, Recipe
+from hearth_quantizer.manifest import MANIFEST, Canary, Manifest
+from hearth_quantizer.pipeline import OutputError, QualityError
+from hearth_quantizer.quality import Measured
+from hearth_quantizer.recipe import Evaluation, Quantization, Recipe
 from hearth_quantizer.source import SourceError
 from hearth_quantizer.steps import PARTIAL, StepError
+from hearth_quantizer.toolcalls import ToolPrompt
 
 Run = Callable[..., Manifest]
 
@@ -28,8 +32,11 @@ def calls() -> list[str]:
 
 
 @pytest.fixture
-def run(tmp_path: Path, folder: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs the pipeline on a copy of `folder`; the backend yields `folder` itself, with files of its own invention."""
+def run(tmp_path: Path, folder: Path, calls: list[str], measured: Measured, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs the pipeline on a copy of `folder`; the backend yields `folder` itself, with files of its own invention.
+
+    The evaluation is given its result, `measured`.
+    """
     model = tmp_path / "model"
     shutil.copytree(folder, model)
     (tmp_path / "rows.jsonl").write_text('{"messages": [{"role": "user", "content": "hello"}]}\n' * 128, "utf-8")
@@ -48,15 +55,30 @@ def run(tmp_path: Path, folder: Path, calls: list[str], monkeypatch: pytest.Monk
         calls.append("calibrate")
         return lambda row: list(range(300))
 
+    def encode(rows: list[Row], prompts: list[ToolPrompt], source: Path, artifact: Path, _: Evaluation) -> HeldOut:
+        assert (source, artifact.name[:9]) == (model, "quantize-")
+        return HeldOut(rows, prompts, [[1, 2]] * len(rows), [[3]] * len(prompts), tokenizer=None)
+
+    def measure(source: Path, artifact: Path, held: HeldOut, *_: object) -> tuple[Measured, Canary]:
+        calls.append("evaluate")
+        assert (len(held.rows), len(held.prompts)) == (2, 1)
+        return measured, Canary(prompts=((1, 2),), logprobs=((-0.5,),), max_mean_difference=0.1)
+
     monkeypatch.setitem(BACKENDS, "gptqmodel", backend)
     monkeypatch.setattr(calibration, "encoder", encoder)
+    monkeypatch.setattr(evaluate, "encode", encode)
+    monkeypatch.setattr(evaluate, "measure", measure)
+    (tmp_path / "held.jsonl").write_text('{"messages": [{"role": "user", "content": "held out"}]}\n' * 2, "utf-8")
+    prompt = {"id": "1", "lang": "en", "kind": "k", "messages": [{"role": "user", "content": "x"}], "tools": [{}]}
+    (tmp_path / "tools.jsonl").write_text(json.dumps(prompt | {"expected": []}), "utf-8")
 
-    def start(*, force: bool = False, alias: str = "a", samples: int = 128) -> Manifest:
+    def start(*, force: bool = False, alias: str = "a", samples: int = 128, top1: float = 0.9) -> Manifest:
         recipe = Recipe.model_validate(
             {
                 "name": "small",
                 "source": {"kind": "folder", "path": "model"},
                 "calibration": {"files": ["rows.jsonl"], "samples": samples},
+                "evaluation": {"text": ["held.jsonl"], "tools": ["tools.jsonl"], "limits": {"top1": top1}},
                 "serving": {"context_length": 4096, "served_name": "small", "aliases": [alias]},
             }
         )
@@ -80,7 +102,7 @@ def test_the_artifact_is_the_backends_weights_with_the_sources_tokenizer(tmp_pat
 def test_an_up_to_date_artifact_is_left_alone(run: Run, calls: list[str]) -> None:
     first = run()
     assert run() == first
-    assert calls == ["calibrate", "quantize"]
+    assert calls == ["calibrate", "quantize", "evaluate"]
 
 
 def test_other_serving_needs_force_and_no_new_quantization(run: Run, calls: list[str]) -> None:
@@ -88,14 +110,14 @@ def test_other_serving_needs_force_and_no_new_quantization(run: Run, calls: list
     with pytest.raises(OutputError, match=r"holds an artifact of other inputs .*; --force replaces it"):
         run(alias="b")
     assert run(alias="b", force=True).recipe.serving.aliases == ("b",)
-    assert calls == ["calibrate", "quantize"]
+    assert calls == ["calibrate", "quantize", "evaluate"]
 
 
 def test_a_changed_model_is_quantized_anew(tmp_path: Path, run: Run, calls: list[str]) -> None:
     run()
     (tmp_path / "model" / "tokenizer_config.json").write_text('{"tokenizer_class": "Other"}', "utf-8")
     run(force=True)
-    assert calls == ["calibrate", "quantize"] * 2
+    assert calls == ["calibrate", "quantize", "evaluate"] * 2
 
 
 def test_a_damaged_artifact_is_named_and_replaced_by_force(tmp_path: Path, run: Run) -> None:
@@ -143,7 +165,48 @@ def test_a_broken_run_leaves_no_artifact_and_the_next_one_continues(
             run()
     assert not (tmp_path / "out").exists()
     assert run().check.quantized_linears == 7
-    assert calls == ["calibrate", "quantize"]
+    assert calls == ["calibrate", "quantize", "evaluate"]
+
+
+# --- the evaluation ---------------------------------------------------------------------------------------------------
+def test_the_artifact_holds_its_report_and_the_manifest_its_summary(tmp_path: Path, run: Run) -> None:
+    made = run()
+    assert {"reports/quality.json", "reports/quality.html"} <= made.files.keys()
+    assert made.quality is not None
+    assert made.quality.passed
+    assert made.quality.metrics.int4.kl_mean == 0.004
+    assert made.canary == Canary(prompts=((1, 2),), logprobs=((-0.5,),), max_mean_difference=0.1)
+
+
+def test_a_missed_gate_stops_the_run_with_the_table_and_leaves_the_report(tmp_path: Path, run: Run) -> None:
+    with pytest.raises(QualityError) as error:
+        run(top1=0.999)
+    lines = str(error.value).splitlines()
+    assert lines[0] == "small: 1 of 6 quality gates missed"
+    assert "  MISSED  same top token           0.9960  (at least 0.999)" in lines
+    assert lines[-1] == f"the whole report: {tmp_path}/work/reports/quality.html"
+    assert (tmp_path / "work/reports/quality.html").is_file()
+    assert not (tmp_path / "out").exists()
+
+
+def test_new_limits_need_no_new_measurement(run: Run, calls: list[str]) -> None:
+    with pytest.raises(QualityError):
+        run(top1=0.999)
+    run()
+    assert calls == ["calibrate", "quantize", "evaluate"]
+
+
+def test_other_held_out_data_are_measured_anew(tmp_path: Path, run: Run, calls: list[str]) -> None:
+    run()
+    (tmp_path / "held.jsonl").write_text('{"messages": [{"role": "user", "content": "new"}]}\n' * 2, "utf-8")
+    run(force=True)
+    assert calls == ["calibrate", "quantize", "evaluate", "evaluate"]
+
+
+def test_rows_that_calibration_sees_are_not_held_out(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "held.jsonl").write_text('{"messages": [{"role": "user", "content": "hello"}]}', "utf-8")
+    with pytest.raises(EvaluationError, match=r"held\.jsonl:1: is calibration's row .*rows\.jsonl:\d+ too"):
+        run()
 
 
 def test_too_few_rows_stop_the_run(run: Run) -> None:
@@ -171,7 +234,7 @@ def test_the_command_verifies_an_artifact_and_names_what_is_wrong(tmp_path: Path
     run()
     good = command("--verify", tmp_path / "out")
     assert (good.returncode, good.stderr) == (0, "")
-    assert good.stdout.endswith("6 files and 34 tensors as the manifest says\n")
+    assert good.stdout.endswith("8 files and 34 tensors as the manifest says\n")
     (tmp_path / "out" / "extra").touch()
     bad = command("--verify", tmp_path / "out")
     assert (bad.returncode, bad.stderr) == (1, f"{tmp_path}/out: extra: is not in the manifest\n")

@@ -22,6 +22,9 @@ quantization:
 calibration:
   files: [rows.jsonl]
   samples: 128
+evaluation:
+  text: [held-out.jsonl]
+  tools: [tools.jsonl]
 serving:
   context_length: 4096
   tool_parser: hermes
@@ -83,13 +86,32 @@ def test_every_recipe_of_the_repository_loads() -> None:
         ("  kind: hub\n", "", "2: source: kind is required; allowed: hub, folder, scratch"),
         ("revision: 0123456789abcdef", "revision: main", "5: source.revision: should match pattern '^[0-9a-f]{40}$'"),
         ("  id: owner/model\n", "", "2: source.id: is required"),
-        ("samples: 128", "samples: 127", "12: calibration.samples: should be greater than or equal to 128, not 127"),
+        (
+            "samples: 128",
+            "samples: 127",
+            "10: calibration: samples (127) must be at least 128: with fewer, GPTQ is har",
+        ),
         ("samples: 128", "samples: 128\n  min_tokens: 600", "10: calibration: min_tokens (600) must be at most tokens"),
-        ("aliases: [other]", "aliases: [small]", "13: serving: served_name and aliases must differ: small is given tw"),
+        ("aliases: [other]", "aliases: [small]", "16: serving: served_name and aliases must differ: small is given tw"),
         ("name: small\n", "name: large\n", "1: name: must be the file's name: small"),
         ("  bits: 4", "  bits: 4\n  bits: 4", "8: quantization.bits: given twice"),
-        ("serving:", "serving: 3\nx:", "13: serving: should be a valid dictionary or instance of Serving, not 3"),
+        ("serving:", "serving: 3\nx:", "16: serving: should be a valid dictionary or instance of Serving, not 3"),
         ("  bits: 4", "  bits: [4", "8: is not YAML"),
+        (
+            "  tools: [tools.jsonl]\n",
+            "",
+            "1: evaluation.text and evaluation.tools are required: the artifact is measured",
+        ),
+        (
+            "  tools: [tools",
+            "  limits: {kl: 1}\n  tools: [tools",
+            "15: evaluation.limits.kl: unknown key; allowed: kl_ra",
+        ),
+        (
+            "  tools: [tools",
+            "  limits: {top1: 90}\n  tools: [tools",
+            "15: evaluation.limits.top1: should be less than o",
+        ),
     ],
 )
 def test_a_mistake_is_named_by_line_and_key_with_what_is_allowed(
@@ -98,6 +120,23 @@ def test_a_mistake_is_named_by_line_and_key_with_what_is_allowed(
     assert old in GOOD
     found = refused(tmp_path, GOOD.replace(old, new, 1))
     assert any(line.startswith(problem) for line in found), found
+
+
+def test_poor_calibration_is_refused_unless_it_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "small.yaml"
+    path.write_text(GOOD.replace("samples: 128", "samples: 2"), "utf-8")
+    with pytest.raises(RecipeError, match="--allow-poor-calibration overrides this"):
+        recipe.load(path)
+    calibration = recipe.load(path, allow_poor_calibration=True).calibration
+    assert (calibration.samples, calibration.allow_poor) == (2, True)
+
+
+def test_random_weights_need_no_evaluation_and_others_do(tmp_path: Path) -> None:
+    assert not recipe.load(MODELS / "tiny.yaml").evaluation.text
+    without = GOOD[: GOOD.index("evaluation:")] + GOOD[GOOD.index("serving:") :]
+    assert refused(tmp_path, without) == [
+        "1: evaluation.text and evaluation.tools are required: the artifact is measured on them"
+    ]
 
 
 def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
@@ -121,7 +160,7 @@ def test_scratch_dimensions_are_multiples_of_128(tmp_path: Path, dimension: str)
 @pytest.mark.parametrize("text", ["", "- a\n- b\n", "just text"])
 def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
     assert refused(tmp_path, text) == [
-        "1: must be a mapping; allowed: name, source, quantization, calibration, serving"
+        "1: must be a mapping; allowed: name, source, quantization, calibration, evaluation, serving"
     ]
 
 

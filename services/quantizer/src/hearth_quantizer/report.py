@@ -1,6 +1,7 @@
 """A report as files: quality.json for programs, quality.html for people, which holds its plots and needs no network."""
 
 import io
+import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -51,10 +52,10 @@ def html(report: Report) -> str:
         lstrip_blocks=True,
     )
     plots = {
-        "KL divergence, mean (nats a token)": _plot(lambda axes: _bars(axes, report, "kl_mean", ("int4", "rtn"))),
-        "Perplexity": _plot(lambda axes: _bars(axes, report, "perplexity", ("fp", "int4", "rtn"))),
+        "KL divergence, mean (nats a token)": _plot(lambda axes: _divergence(axes, report)),
+        "Perplexity": _plot(lambda axes: _perplexity(axes, report)),
         "Tool calls right, by language": _plot(lambda axes: _tools(axes, report)),
-        "KL divergence with one layer quantized": _plot(lambda axes: _layers(axes, report)),
+        "KL divergence, one layer quantized": _plot(lambda axes: _layers(axes, report)),
         "Same top token, by position in the row": _plot(lambda axes: _positions(axes, report)),
         "Tokens by their KL divergence": _plot(lambda axes: _histogram(axes, report)),
     }
@@ -67,8 +68,9 @@ def _plot(draw: Callable[["Axes"], None]) -> Any:
     from markupsafe import Markup
     from matplotlib.figure import Figure
 
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it announces its font cache
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(5.4, 3.0), layout="constrained")
+        figure = Figure(figsize=(4.6, 2.8), layout="constrained")
         figure.patch.set_alpha(0)
         axes = figure.add_subplot()
         axes.patch.set_alpha(0)
@@ -80,10 +82,19 @@ def _plot(draw: Callable[["Axes"], None]) -> Any:
     return Markup(re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL))  # noqa: S704 - drawn from numbers
 
 
-def _bars(axes: "Axes", report: Report, figure: str, variants: tuple[str, ...]) -> None:
-    values = [getattr(getattr(report.metrics, variant), figure) for variant in variants]
-    bars = axes.bar([NAMES[variant] for variant in variants], values, color=[COLOURS[v] for v in variants], width=0.6)
-    axes.bar_label(bars, fmt="%.4g", padding=2, color=_INK)
+def _divergence(axes: "Axes", report: Report) -> None:
+    _bars(axes, {"int4": report.metrics.int4.kl_mean, "rtn": report.metrics.rtn.kl_mean}, "{:.4g}".format)
+
+
+def _perplexity(axes: "Axes", report: Report) -> None:
+    fp = report.metrics.fp.perplexity
+    values = {"fp": fp, "int4": report.metrics.int4.perplexity, "rtn": report.metrics.rtn.perplexity}
+    _bars(axes, values, lambda value: f"{value:.4g}" if value == fp else f"{value:.4g} ({value / fp - 1:+.2%})")
+
+
+def _bars(axes: "Axes", values: dict[str, float], label: Callable[[float], str]) -> None:
+    bars = axes.bar([NAMES[name] for name in values], list(values.values()), color=[COLOURS[name] for name in values])
+    axes.bar_label(bars, [label(value) for value in values.values()], padding=2, color=_INK, fontsize=9)
     axes.margins(y=0.15)
 
 
@@ -92,10 +103,10 @@ def _tools(axes: "Axes", report: Report) -> None:
         places = [index + (offset - 1) * 0.27 for index in range(len(report.tools))]
         values = [100 * shares[variant] for shares in report.tools.values()]
         bars = axes.bar(places, values, width=0.25, color=COLOURS[variant], label=NAMES[variant])
-        axes.bar_label(bars, fmt="%.1f", padding=2, fontsize=8, color=_INK)
+        axes.bar_label(bars, fmt="%.1f", padding=2, fontsize=7, color=_INK)
     axes.set_xticks(range(len(report.tools)), list(report.tools))
     axes.set_ylabel("%")
-    axes.set_ylim(0, 128)
+    axes.set_ylim(0, 130)  # room for the legend
     axes.set_yticks(range(0, 101, 25))
     axes.legend(loc="upper center", ncols=3, fontsize=8)
 
