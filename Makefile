@@ -35,7 +35,7 @@ quantize: ## quantize HEARTH_RECIPE in a container (on the GPU if there is one) 
 	HEARTH_WEIGHTS= bake quantizer
 	mkdir -p weights
 	docker run --rm --init "$${gpu[@]}" --user "$$(id -u):$$(id -g)" --cap-drop ALL --security-opt no-new-privileges \
-		--volume "$$PWD/models:/models:ro" --volume "$$PWD/weights:/weights" --env HF_TOKEN --env HOME=/tmp \
+		--volume "$$PWD/models:/models:ro" --volume "$$PWD/weights:/weights" --env HF_TOKEN --env HEARTH_DEVICE_MEMORY_GIB --env HOME=/tmp \
 		$$([ "$$HEARTH_CA" = /dev/null ] || echo --volume "$$HEARTH_CA:/run/secrets/ca:ro" --env SSL_CERT_FILE=/run/secrets/ca) \
 		"$${HEARTH_REGISTRY:-}hearth-quantizer:$${HEARTH_VERSION:-0.1.0}-$${HEARTH_ACCELERATOR:-cpu}" \
 		"/models/$$recipe.yaml" --work "/weights/.$$recipe.work" --out "/weights/$$recipe" $(ARGS)

@@ -35,7 +35,12 @@ def run(tmp_path: Path, folder: Path, calls: list[str], monkeypatch: pytest.Monk
     (tmp_path / "rows.jsonl").write_text('{"messages": [{"role": "user", "content": "hello"}]}\n' * 128, "utf-8")
 
     def backend(
-        source: Path, sequences: Sequence[Sequence[int]], settings: Quantization, out: Path, advance: Advance
+        source: Path,
+        sequences: Sequence[Sequence[int]],
+        settings: Quantization,
+        out: Path,
+        advance: Advance,
+        device_memory: float | None,
     ) -> None:
         calls.append("quantize")
         assert (source, len(sequences), settings.bits) == (model, 128, 4)

@@ -22,6 +22,13 @@ def main() -> NoReturn:
         "--work", type=Path, metavar="DIR", help="where steps are kept for the next run; default OUT.work"
     )
     parser.add_argument("--force", action="store_true", help="replace an artifact that was made of other inputs")
+    parser.add_argument(
+        "--device-memory",
+        type=float,
+        metavar="GIB",
+        default=os.environ.get("HEARTH_DEVICE_MEMORY_GIB") or None,
+        help="use at most this much of the GPU's memory (HEARTH_DEVICE_MEMORY_GIB); slower, no worse",
+    )
     parser.add_argument("--verify", type=Path, metavar="DIR", help="check an artifact against its manifest and stop")
     options = parser.parse_args()
     if not options.verify and not (options.recipe and options.out):
@@ -37,7 +44,15 @@ def main() -> NoReturn:
             out = options.out.absolute()
             work = (options.work or out.with_name(out.name + ".work")).absolute()
             path = options.recipe
-            pipeline.run(recipe.load(path), path.absolute().parent, out, work, Log(), force=options.force)
+            pipeline.run(
+                recipe.load(path),
+                path.absolute().parent,
+                out,
+                work,
+                Log(),
+                force=options.force,
+                device_memory=options.device_memory,
+            )
     except Refusal as error:
         print(error, file=sys.stderr)
         status = 1

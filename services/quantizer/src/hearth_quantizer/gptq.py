@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hearth_quantizer.artifact import read_json
+from hearth_quantizer import memory
+from hearth_quantizer.artifact import Model, read_json
 from hearth_quantizer.log import Advance
+from hearth_quantizer.memory import Placement
 from hearth_quantizer.recipe import Quantization
 from hearth_quantizer.refusal import Refusal
 
@@ -17,17 +19,24 @@ class QuantizeError(Refusal):
 
 
 def quantize(
-    source: Path, sequences: Sequence[Sequence[int]], settings: Quantization, out: Path, advance: Advance
+    source: Path,
+    sequences: Sequence[Sequence[int]],
+    settings: Quantization,
+    out: Path,
+    advance: Advance,
+    device_memory: float | None,
 ) -> None:
     """Write config.json, quantize_config.json and safetensors to `out`; `advance` gets the number of finished layers.
 
-    Raises QuantizeError where a layer was not really calibrated.
+    `device_memory` is how many GiB of the GPU may be used; None means what is free of it. Raises QuantizeError where
+    a layer was not really calibrated, TooSmallError where the GPU's memory holds no layer.
     """
     _environment()
     import torch
     from gptqmodel import GPTQModel, QuantizeConfig
 
     options = settings.options
+    placement = _place(source, sequences, options.batch_size, device_memory)
     config = QuantizeConfig(
         bits=settings.bits,
         group_size=settings.group_size,
@@ -37,15 +46,33 @@ def quantize(
         mse=options.mse,
         act_group_aware=options.act_group_aware,
         offload_to_disk_path=str(out / "offload"),
+        # Unset, GPTQModel keeps a layer's inputs and outputs where the layer is.
+        calibration_data_device=None if placement.activations_on_device else "cpu",
+        # A layer that is still being packed while the next one is at work takes memory that was not counted.
+        wait_for_submodule_finalizers=device_memory is not None,
     )
     device = "cuda:0" if torch.cuda.is_available() else "cpu"
     model = GPTQModel.load(str(source), config, device=device, trust_remote_code=False)
     model.layer_callback = _LayerCallback(advance)
     rows = [{"input_ids": list(sequence), "attention_mask": [1] * len(sequence)} for sequence in sequences]
-    log = model.quantize(rows, batch_size=options.batch_size)
+    log = model.quantize(rows, batch_size=placement.batch_size)
     _trust(log["gptq"])
     model.save(str(out))
     _tidy(out)
+
+
+def _place(source: Path, sequences: Sequence[Sequence[int]], batch_size: int, device_memory: float | None) -> Placement:
+    """On the CPU nothing is placed: host memory holds everything, and activations are where they are needed."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return Placement(batch_size=batch_size, activations_on_device=True)
+    free, total = torch.cuda.mem_get_info()
+    available = free if device_memory is None else min(free, round(device_memory * memory.GIB)) - memory.CONTEXT
+    if device_memory is not None:
+        torch.cuda.set_per_process_memory_fraction(max(0, available) / total)
+    model = Model.from_config(read_json(source / "config.json"))
+    return memory.place(model, len(sequences), max(map(len, sequences)), batch_size, available)
 
 
 class _LayerCallback:
@@ -90,5 +117,5 @@ def _tidy(out: Path) -> None:
         (out / name).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
 
 
-Backend = Callable[[Path, Sequence[Sequence[int]], Quantization, Path, Advance], None]
+Backend = Callable[[Path, Sequence[Sequence[int]], Quantization, Path, Advance, float | None], None]
 BACKENDS: dict[str, Backend] = {"gptqmodel": quantize}

@@ -20,11 +20,21 @@ class OutputError(Refusal):
     """The output folder is taken, and by what."""
 
 
-def run(recipe: Recipe, root: Path, out: Path, work: Path, log: Log, *, force: bool = False) -> Manifest:
+def run(
+    recipe: Recipe,
+    root: Path,
+    out: Path,
+    work: Path,
+    log: Log,
+    *,
+    force: bool = False,
+    device_memory: float | None = None,
+) -> Manifest:
     """Make the artifact of a recipe whose paths are relative to `root`; `out` appears whole or not at all.
 
     An artifact made of the same inputs is left as it is. Anything else at `out` is an OutputError, unless `force`
-    replaces it; a folder that holds no artifact is never replaced.
+    replaces it; a folder that holds no artifact is never replaced. `device_memory`, in GiB, limits what is used of a
+    GPU: it makes a run slower, and its artifact no worse.
     """
     fetched = source.identity(recipe.source, root)
     data = {str(path): source.file_hash(root / path) for path in recipe.calibration.files}
@@ -37,7 +47,7 @@ def run(recipe: Recipe, root: Path, out: Path, work: Path, log: Log, *, force: b
         folder = source.fetch(recipe.source, root, shop)
         model = Model.from_config(read_json(folder / "config.json"))
         sequences = _calibrate(recipe, root, folder, fetched, data, shop)
-        quantized = _quantize(recipe, folder, model.layers, sequences, fetched, shop)
+        quantized = _quantize(recipe, folder, model.layers, sequences, fetched, shop, device_memory)
         return _publish(recipe, folder, quantized, out, key, log)
 
 
@@ -80,7 +90,13 @@ def _calibrate(
 
 
 def _quantize(
-    recipe: Recipe, folder: Path, layers: int, sequences: list[list[int]], fetched: Any, shop: Workshop
+    recipe: Recipe,
+    folder: Path,
+    layers: int,
+    sequences: list[list[int]],
+    fetched: Any,
+    shop: Workshop,
+    device_memory: float | None,
 ) -> Path:
     """The quantized folder, complete but for its manifest."""
     settings = recipe.quantization
@@ -88,7 +104,7 @@ def _quantize(
     def make(out: Path) -> None:
         shop.log.say("quantize", f"{settings.backend}, {settings.bits} bit, groups of {settings.group_size}")
         with shop.log.progress("quantize", layers, "layers") as advance:
-            BACKENDS[settings.backend](folder, sequences, settings, out, advance)
+            BACKENDS[settings.backend](folder, sequences, settings, out, advance, device_memory)
         for name in artifact.SOURCE_FILES:  # byte for byte the source's, whatever the backend made of them
             (out / name).unlink(missing_ok=True)
             if (folder / name).is_file():

@@ -51,6 +51,9 @@ class Architecture(_Part):
     head_dim: int = Field(default=128, gt=0, multiple_of=128)
     vocab_size: int = Field(default=2048, ge=384, multiple_of=128)
     max_position_embeddings: int = Field(default=4096, ge=512)
+    tie_word_embeddings: bool = True
+    rope_theta: float = Field(default=1e6, gt=0)
+    rms_norm_eps: float = Field(default=1e-6, gt=0)
 
     @model_validator(mode="after")
     def _heads_share(self) -> Self:
@@ -59,17 +62,16 @@ class Architecture(_Part):
         return self
 
 
-class ScratchSource(_Part):
-    """A Qwen3 model with seeded random weights and a tokenizer trained on the given text: needs no hub."""
+class SyntheticSource(_Part):
+    """A Qwen3 model of a given shape with seeded random weights: for speed and memory only. Needs no hub."""
 
-    kind: Literal["scratch"]
+    kind: Literal["synthetic"]
     seed: int = Field(default=0, ge=0)
     architecture: Architecture = Architecture()
-    tokenizer_text: tuple[Path, ...] = Field(min_length=1, description="chat rows the tokenizer is trained on")
-    chat_template: Path
+    tokenizer: Path = Field(description="a folder whose tokenizer files are copied; its vocabulary may be smaller")
 
 
-Source = Annotated[HubSource | FolderSource | ScratchSource, Field(discriminator="kind")]
+Source = Annotated[HubSource | FolderSource | SyntheticSource, Field(discriminator="kind")]
 
 
 class GptqmodelOptions(_Part):
@@ -93,10 +95,10 @@ class Quantization(_Part):
 
 
 class Calibration(_Part):
-    """Chat rows (JSONL) that GPTQ measures activations on."""
+    """Text that GPTQ measures activations on: JSONL or Parquet rows of `messages` (and `tools`), or of plain `text`."""
 
     files: tuple[Path, ...] = Field(min_length=1, description="relative to the recipe's folder")
-    samples: int = Field(ge=128, description="rows used; below 128, GPTQ is hardly better than rounding")
+    samples: int = Field(default=512, ge=128, description="rows used; below 128, GPTQ is hardly better than rounding")
     tokens: int = Field(default=512, ge=128, description="a row is cut to this length")
     min_tokens: int = Field(default=0, ge=0, description="a shorter row is an error; 0 means half of tokens")
 
@@ -138,7 +140,7 @@ class Recipe(_Part):
 
     @model_validator(mode="after")
     def _context_fits(self) -> Self:
-        if isinstance(self.source, ScratchSource):
+        if isinstance(self.source, SyntheticSource):
             longest = self.source.architecture.max_position_embeddings
             if self.serving.context_length > longest:
                 raise ValueError(
@@ -188,7 +190,7 @@ def _describe(root: yaml.Node, problem: Mapping[str, Any]) -> str:
         case "missing":
             text = "is required"
         case "union_tag_not_found":
-            text = "kind is required; allowed: hub, folder, scratch"
+            text = f"kind is required; allowed: {', '.join(_tags())}"
         case "union_tag_invalid":
             text = f"unknown kind {ctx['tag']!r}; allowed: {ctx['expected_tags']}"
         case "literal_error":
