@@ -69,7 +69,7 @@ def test_every_recipe_of_the_repository_loads() -> None:
         (
             "  bits: 4",
             "  bitz: 4",
-            "7: quantization.bitz: unknown key; allowed: backend, bits, group_size, desc_act, sym, options",
+            "7: quantization.bitz: unknown key; allowed: bits, group_size, desc_act, sym, backend, options",
         ),
         ("{mse: 2.4}", "{mze: 2.4}", "9: quantization.options.mze: unknown key; allowed: damp_percent, mse, act_"),
         ("  id: owner/model", "  id: owner/model\n  url: x", "5: source.url: unknown key; allowed: kind, id, revision"),
@@ -78,7 +78,7 @@ def test_every_recipe_of_the_repository_loads() -> None:
         ("group_size: 128", "group_size: 100", "8: quantization.group_size: 100 is not supported; allowed: 32, 64 or"),
         ("  bits: 4", "  sym: false", "7: quantization.sym: False is not supported; allowed: True"),
         ("  bits: 4", "  desc_act: true", "7: quantization.desc_act: True is not supported; allowed: False"),
-        ("  bits: 4", "  backend: awq", "7: quantization.backend: 'awq' is not supported; allowed: 'gptqmodel'"),
+        ("  bits: 4", "  backend: awq", "6: quantization: unknown backend 'awq'; allowed: 'gptqmodel', 'auto-gptq'"),
         ("kind: hub", "kind: ftp", "2: source: unknown kind 'ftp'; allowed: 'hub', 'folder', 'scratch'"),
         ("  kind: hub\n", "", "2: source: kind is required; allowed: hub, folder, scratch"),
         ("revision: 0123456789abcdef", "revision: main", "5: source.revision: should match pattern '^[0-9a-f]{40}$'"),

@@ -9,6 +9,7 @@ from types import FrameType
 from typing import NoReturn
 
 from hearth_quantizer import artifact, manifest, pipeline, recipe
+from hearth_quantizer.backends import BACKENDS
 from hearth_quantizer.log import Log
 from hearth_quantizer.refusal import Refusal
 
@@ -21,6 +22,7 @@ def main() -> NoReturn:
     parser.add_argument(
         "--work", type=Path, metavar="DIR", help="where steps are kept for the next run; default OUT.work"
     )
+    parser.add_argument("--backend", choices=BACKENDS, help="instead of the recipe's, with its own default options")
     parser.add_argument("--force", action="store_true", help="replace an artifact that was made of other inputs")
     parser.add_argument("--verify", type=Path, metavar="DIR", help="check an artifact against its manifest and stop")
     options = parser.parse_args()
@@ -37,7 +39,8 @@ def main() -> NoReturn:
             out = options.out.absolute()
             work = (options.work or out.with_name(out.name + ".work")).absolute()
             path = options.recipe
-            pipeline.run(recipe.load(path), path.absolute().parent, out, work, Log(), force=options.force)
+            wanted = recipe.load(path).made_by(options.backend)
+            pipeline.run(wanted, path.absolute().parent, out, work, Log(), force=options.force)
     except Refusal as error:
         print(error, file=sys.stderr)
         status = 1

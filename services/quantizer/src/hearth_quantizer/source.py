@@ -29,15 +29,15 @@ class SourceError(Refusal):
 
 
 def versions() -> dict[str, str]:
-    """The libraries that shape an artifact, and the code here that does; a light installation lacks some."""
+    """The libraries, and the code here, that shape what any back end gets; a light installation lacks some."""
     found = {}
-    for package in ("torch", "transformers", "tokenizers", "gptqmodel", "safetensors", "hearth-quantizer"):
+    for package in ("torch", "transformers", "tokenizers", "safetensors", "hearth-quantizer"):
         try:
             found[package.replace("-", "_")] = version(package)
         except PackageNotFoundError:
             continue
     # A step's result depends on these modules: a change in one must not find the result of the code before it.
-    code = "".join(sha256(Path(__file__).with_name(f"{name}.py")) for name in ("scratch", "calibration", "gptq"))
+    code = "".join(sha256(Path(__file__).with_name(f"{name}.py")) for name in ("scratch", "calibration"))
     return found | {"code": hashlib.sha256(code.encode()).hexdigest()[:12]}
 
 

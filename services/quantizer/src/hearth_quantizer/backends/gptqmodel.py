@@ -1,28 +1,35 @@
-"""The GPTQModel backend: a model folder and token sequences in, a GPTQ checkpoint out, on CUDA or CPU."""
+"""The back end gptqmodel: GPTQModel, in this process, on CUDA or CPU."""
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from hearth_quantizer.artifact import read_json
+from hearth_quantizer.artifact import read_json, sha256
 from hearth_quantizer.log import Advance
-from hearth_quantizer.recipe import Quantization
+from hearth_quantizer.recipe import GptqmodelQuantization, Quantization
 from hearth_quantizer.refusal import Refusal
 
 
 class QuantizeError(Refusal):
-    """The backend ran, and its result is not to be trusted."""
+    """GPTQModel ran, and its result is not to be trusted."""
+
+
+def versions() -> dict[str, str]:
+    """GPTQModel's version, and a digest of this module."""
+    try:
+        return {"gptqmodel": version("gptqmodel"), "gptqmodel_code": sha256(Path(__file__))[:12]}
+    except PackageNotFoundError:
+        raise Refusal("back end gptqmodel: GPTQModel is not installed here; the quantizer image has it") from None
 
 
 def quantize(
     source: Path, sequences: Sequence[Sequence[int]], settings: Quantization, out: Path, advance: Advance
 ) -> None:
-    """Write config.json, quantize_config.json and safetensors to `out`; `advance` gets the number of finished layers.
-
-    Raises QuantizeError where a layer was not really calibrated.
-    """
+    """See `Backend`. Raises QuantizeError where a layer was not really calibrated."""
+    assert isinstance(settings, GptqmodelQuantization)
     _environment()
     import torch
     from gptqmodel import GPTQModel, QuantizeConfig
@@ -88,7 +95,3 @@ def _tidy(out: Path) -> None:
         config = read_json(out / name)
         config.get("quantization_config", config).get("meta", {}).pop("offload_to_disk_path", None)
         (out / name).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
-
-
-Backend = Callable[[Path, Sequence[Sequence[int]], Quantization, Path, Advance], None]
-BACKENDS: dict[str, Backend] = {"gptqmodel": quantize}
