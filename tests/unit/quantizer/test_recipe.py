@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hearth_quantizer import recipe
-from hearth_quantizer.recipe import HubSource, RecipeError, ScratchSource
+from hearth_quantizer.recipe import AutoGptqQuantization, HubSource, RecipeError, ScratchSource
 
 MODELS = Path(__file__).parents[3] / "models"
 
@@ -72,6 +72,11 @@ def test_every_recipe_of_the_repository_loads() -> None:
             "7: quantization.bitz: unknown key; allowed: bits, group_size, desc_act, sym, backend, options",
         ),
         ("{mse: 2.4}", "{mze: 2.4}", "9: quantization.options.mze: unknown key; allowed: damp_percent, mse, act_"),
+        (
+            "  bits: 4",
+            "  backend: auto-gptq",
+            "9: quantization.options.mse: unknown key; allowed: damp_percent, true_sequential",
+        ),
         ("  id: owner/model", "  id: owner/model\n  url: x", "5: source.url: unknown key; allowed: kind, id, revision"),
         ("name: small\n", "name: small\nmodel: x\n", "2: model: unknown key; allowed: name, source, quantization"),
         ("  bits: 4", "  bits: 3", "7: quantization.bits: 3 is not supported; allowed: 4"),
@@ -103,6 +108,17 @@ def test_a_mistake_is_named_by_line_and_key_with_what_is_allowed(
 def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
     text = GOOD.replace("bits: 4", "bits: 5").replace("samples: 128", "samples: few")
     assert [line.split(":")[0] for line in refused(tmp_path, text)] == ["7", "12"]
+
+
+def test_another_back_end_comes_with_its_own_options(tmp_path: Path) -> None:
+    path = tmp_path / "small.yaml"
+    path.write_text(GOOD.replace("group_size: 128", "group_size: 64"), "utf-8")
+    loaded = recipe.load(path)
+    assert loaded.made_by(None) is loaded
+    assert loaded.made_by("gptqmodel") is loaded
+    other = loaded.made_by("auto-gptq")
+    assert other.quantization == AutoGptqQuantization(backend="auto-gptq", group_size=64)
+    assert other.model_copy(update={"quantization": loaded.quantization}) == loaded
 
 
 def test_a_scratch_model_must_reach_the_context_that_is_served(tmp_path: Path) -> None:
