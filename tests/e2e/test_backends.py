@@ -49,7 +49,8 @@ def said(auto_gptq: Path, prompts: list[list[int]]) -> dict[str, list[list[float
     host("bake quantizer", {"HEARTH_BACKEND": "", "HEARTH_PROGRESS": "plain"})
     command = [
         "docker", "run", "--rm", "--interactive", "--network", "none", "--volume", f"{auto_gptq}:/model:ro",
-        "--env", "GPTQMODEL_CPU_WORKERS=2", "--env", "GPTQMODEL_DISABLE_PACK_EXT=1", "--volume", f"{LOADERS}:/loaders.py:ro",
+        "--volume", f"{LOADERS}:/loaders.py:ro",
+        "--env", "GPTQMODEL_CPU_WORKERS=2", "--env", "GPTQMODEL_DISABLE_PACK_EXT=1",
         "--entrypoint", "python", "hearth-quantizer:0.1.0-cpu", "/loaders.py", "/model",
     ]  # fmt: skip
     done = subprocess.run(command, input=json.dumps(prompts), capture_output=True, text=True, timeout=600)
