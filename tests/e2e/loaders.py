@@ -1,6 +1,6 @@
 """Runs in the quantizer image: what a GPTQ artifact says when it is dequantized by hand, and when libraries load it.
 
-`python loaders.py FOLDER < prompts.json` takes token ids, a list a prompt. Its last line is one JSON object: for each way of
+`python loaders.py FOLDER < prompts.json` takes token ids, a list a prompt. Its last line is JSON: for each way of
 loading, ln p of every token but a prompt's first, given those before it. All in float32.
 """
 
