@@ -17,7 +17,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,23 @@ def child(recipe_file: Path, work: Path, overrides: Mapping[str, Any]) -> dict[s
         wanted = changed(wanted, ("quantization", "options"), batch_size=overrides["batch_size"])
 
     seconds: dict[str, float] = {}
+    layers: list[float] = []
+
+    class Stopwatch(Log):
+        """When each layer was finished, counted from the start of its step; the first has the loading, too."""
+
+        @contextmanager
+        def progress(self, step: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+            start = time.perf_counter()
+            with super().progress(step, total, unit) as advance:
+
+                def both(done: int) -> None:
+                    if unit == "layers":
+                        layers.append(round(time.perf_counter() - start, 1))
+                    advance(done)
+
+                yield both
+
     step = Workshop.step
 
     def timed(self: Workshop, name: str, inputs: Mapping[str, Any], make: Callable[[Path], None], **more: Any) -> Path:
@@ -51,7 +69,7 @@ def child(recipe_file: Path, work: Path, overrides: Mapping[str, Any]) -> dict[s
     start = time.perf_counter()
     memory = overrides["device_memory"]
     made = pipeline.run(
-        wanted, recipe_file.absolute().parent, work / "artifact", work, Log(), force=True, device_memory=memory
+        wanted, recipe_file.absolute().parent, work / "artifact", work, Stopwatch(), force=True, device_memory=memory
     )
     total = time.perf_counter() - start
     import torch
@@ -60,6 +78,7 @@ def child(recipe_file: Path, work: Path, overrides: Mapping[str, Any]) -> dict[s
     result: dict[str, Any] = {
         "seconds": seconds,
         "layers": made.model.layers,
+        "layer_done_at_s": layers,
         "samples": wanted.calibration.samples,
         "tokens": wanted.calibration.tokens,
         "cores": len(os.sched_getaffinity(0)),

@@ -10,8 +10,8 @@ import pytest
 
 from hearth_quantizer import calibration, manifest, pipeline
 from hearth_quantizer.artifact import SOURCE_FILES, ArtifactError
+from hearth_quantizer.backends import gptqmodel
 from hearth_quantizer.calibration import CalibrationError
-from hearth_quantizer.gptq import BACKENDS
 from hearth_quantizer.log import Advance, Log
 from hearth_quantizer.manifest import MANIFEST, Manifest
 from hearth_quantizer.pipeline import OutputError
@@ -53,7 +53,8 @@ def run(tmp_path: Path, folder: Path, calls: list[str], monkeypatch: pytest.Monk
         calls.append("calibrate")
         return lambda row: list(range(300))
 
-    monkeypatch.setitem(BACKENDS, "gptqmodel", backend)
+    monkeypatch.setattr(gptqmodel, "quantize", backend)
+    monkeypatch.setattr(gptqmodel, "versions", dict)
     monkeypatch.setattr(calibration, "encoder", encoder)
 
     def start(*, force: bool = False, alias: str = "a", samples: int = 128) -> Manifest:
@@ -143,7 +144,7 @@ def test_a_broken_run_leaves_no_artifact_and_the_next_one_continues(
         raise failure
 
     with monkeypatch.context() as patch:
-        patch.setitem(BACKENDS, "gptqmodel", broken)
+        patch.setattr(gptqmodel, "quantize", broken)
         with pytest.raises(raised):
             run()
     assert not (tmp_path / "out").exists()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hearth_quantizer import recipe
-from hearth_quantizer.recipe import HubSource, RecipeError, SyntheticSource
+from hearth_quantizer.recipe import AutoGptqQuantization, HubSource, RecipeError, SyntheticSource
 
 MODELS = Path(__file__).parents[3] / "models"
 
@@ -74,16 +74,21 @@ def test_every_recipe_of_the_repository_loads() -> None:
         (
             "  bits: 4",
             "  bitz: 4",
-            "7: quantization.bitz: unknown key; allowed: backend, bits, group_size, desc_act, sym, options",
+            "7: quantization.bitz: unknown key; allowed: bits, group_size, desc_act, sym, backend, options",
         ),
         ("{mse: 2.4}", "{mze: 2.4}", "9: quantization.options.mze: unknown key; allowed: damp_percent, mse, act_"),
+        (
+            "  bits: 4",
+            "  backend: auto-gptq",
+            "9: quantization.options.mse: unknown key; allowed: damp_percent, true_sequential",
+        ),
         ("  id: owner/model", "  id: owner/model\n  url: x", "5: source.url: unknown key; allowed: kind, id, revision"),
         ("name: small\n", "name: small\nmodel: x\n", "2: model: unknown key; allowed: name, source, quantization"),
         ("  bits: 4", "  bits: 3", "7: quantization.bits: 3 is not supported; allowed: 4"),
         ("group_size: 128", "group_size: 100", "8: quantization.group_size: 100 is not supported; allowed: 32, 64 or"),
         ("  bits: 4", "  sym: false", "7: quantization.sym: False is not supported; allowed: True"),
         ("  bits: 4", "  desc_act: true", "7: quantization.desc_act: True is not supported; allowed: False"),
-        ("  bits: 4", "  backend: awq", "7: quantization.backend: 'awq' is not supported; allowed: 'gptqmodel'"),
+        ("  bits: 4", "  backend: awq", "6: quantization: unknown backend 'awq'; allowed: 'gptqmodel', 'auto-gptq'"),
         ("kind: hub", "kind: ftp", "2: source: unknown kind 'ftp'; allowed: 'hub', 'folder', 'synthetic'"),
         ("  kind: hub\n", "", "2: source: kind is required; allowed: hub, folder, synthetic"),
         ("revision: 0123456789abcdef", "revision: main", "5: source.revision: should match pattern '^[0-9a-f]{40}$'"),
@@ -108,6 +113,17 @@ def test_a_mistake_is_named_by_line_and_key_with_what_is_allowed(
 def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
     text = GOOD.replace("bits: 4", "bits: 5").replace("samples: 128", "samples: few")
     assert [line.split(":")[0] for line in refused(tmp_path, text)] == ["7", "12"]
+
+
+def test_another_back_end_comes_with_its_own_options(tmp_path: Path) -> None:
+    path = tmp_path / "small.yaml"
+    path.write_text(GOOD.replace("group_size: 128", "group_size: 64"), "utf-8")
+    loaded = recipe.load(path)
+    assert loaded.made_by(None) is loaded
+    assert loaded.made_by("gptqmodel") is loaded
+    other = loaded.made_by("auto-gptq")
+    assert other.quantization == AutoGptqQuantization(backend="auto-gptq", group_size=64)
+    assert other.model_copy(update={"quantization": loaded.quantization}) == loaded
 
 
 SYNTHETIC = GOOD.replace(

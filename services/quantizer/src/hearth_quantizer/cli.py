@@ -9,6 +9,7 @@ from types import FrameType
 from typing import NoReturn
 
 from hearth_quantizer import artifact, manifest, pipeline, recipe
+from hearth_quantizer.backends import BACKENDS
 from hearth_quantizer.log import Log
 from hearth_quantizer.refusal import Refusal
 
@@ -21,6 +22,7 @@ def main() -> NoReturn:
     parser.add_argument(
         "--work", type=Path, metavar="DIR", help="where steps are kept for the next run; default OUT.work"
     )
+    parser.add_argument("--backend", choices=BACKENDS, help="instead of the recipe's, with its own default options")
     parser.add_argument("--force", action="store_true", help="replace an artifact that was made of other inputs")
     parser.add_argument(
         "--device-memory",
@@ -45,7 +47,7 @@ def main() -> NoReturn:
             work = (options.work or out.with_name(out.name + ".work")).absolute()
             path = options.recipe
             pipeline.run(
-                recipe.load(path),
+                recipe.load(path).made_by(options.backend),
                 path.absolute().parent,
                 out,
                 work,

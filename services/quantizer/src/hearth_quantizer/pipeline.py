@@ -8,7 +8,7 @@ from typing import Any
 
 from hearth_quantizer import artifact, calibration, manifest, source, steps
 from hearth_quantizer.artifact import Model, read_json
-from hearth_quantizer.gptq import BACKENDS
+from hearth_quantizer.backends import BACKENDS
 from hearth_quantizer.log import Log
 from hearth_quantizer.manifest import MANIFEST, Manifest
 from hearth_quantizer.recipe import Recipe
@@ -38,7 +38,7 @@ def run(
     """
     fetched = source.identity(recipe.source, root)
     data = {str(path): source.file_hash(root / path) for path in recipe.calibration.files}
-    inputs = {"recipe": recipe.model_dump(mode="json"), "fetched": fetched, "data": data, "versions": source.versions()}
+    inputs = {"recipe": recipe.model_dump(mode="json"), "fetched": fetched, "data": data, "versions": _versions(recipe)}
     key = steps.key(inputs)
     if done := _existing(out, key, force):
         log.say("done", f"{out} is up to date")
@@ -49,6 +49,10 @@ def run(
         sequences = _calibrate(recipe, root, folder, fetched, data, shop)
         quantized = _quantize(recipe, folder, model.layers, sequences, fetched, shop, device_memory)
         return _publish(recipe, folder, quantized, out, key, log)
+
+
+def _versions(recipe: Recipe) -> dict[str, str]:
+    return source.versions() | BACKENDS[recipe.quantization.backend].versions()
 
 
 def _existing(out: Path, key: str, force: bool) -> Manifest | None:
@@ -104,7 +108,7 @@ def _quantize(
     def make(out: Path) -> None:
         shop.log.say("quantize", f"{settings.backend}, {settings.bits} bit, groups of {settings.group_size}")
         with shop.log.progress("quantize", layers, "layers") as advance:
-            BACKENDS[settings.backend](folder, sequences, settings, out, advance, device_memory)
+            BACKENDS[settings.backend].quantize(folder, sequences, settings, out, advance, device_memory)
         for name in artifact.SOURCE_FILES:  # byte for byte the source's, whatever the backend made of them
             (out / name).unlink(missing_ok=True)
             if (folder / name).is_file():
@@ -114,7 +118,7 @@ def _quantize(
         "fetched": fetched,
         "sequences": sequences,
         "quantization": settings.model_dump(mode="json"),
-        "versions": source.versions(),
+        "versions": _versions(recipe),
     }
     return shop.step("quantize", inputs, make)
 
@@ -132,7 +136,7 @@ def _publish(recipe: Recipe, folder: Path, quantized: Path, out: Path, key: str,
     shutil.rmtree(partial, ignore_errors=True)
     try:
         shutil.copytree(quantized, partial)
-        versions = {"python": platform.python_version(), **source.versions()}
+        versions = {"python": platform.python_version(), **_versions(recipe)}
         made = manifest.build(partial, key=key, recipe=recipe, source=origin, versions=versions, found=found)
         made.save(partial)
         old = out.with_name(out.name + ".old" + PARTIAL)

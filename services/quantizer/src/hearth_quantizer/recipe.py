@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from hearth_quantizer.refusal import Refusal
 
@@ -83,15 +83,33 @@ class GptqmodelOptions(_Part):
     batch_size: int = Field(default=1, ge=1)
 
 
-class Quantization(_Part):
+class AutoGptqOptions(_Part):
+    """What AutoGPTQ alone knows of; its own defaults unless said otherwise."""
+
+    damp_percent: float = Field(default=0.01, gt=0, lt=1)
+    true_sequential: bool = Field(default=True, description="each linear sees the quantized ones before it")
+
+
+class _Gptq(_Part):
     """Restricted to what vLLM's INT4 kernels load: symmetric 4 bit codes in groups, in their natural order."""
 
-    backend: Literal["gptqmodel"] = "gptqmodel"
     bits: Literal[4] = 4
     group_size: Literal[32, 64, 128] = 128
     desc_act: Literal[False] = False
     sym: Literal[True] = True
+
+
+class GptqmodelQuantization(_Gptq):
+    backend: Literal["gptqmodel"] = "gptqmodel"
     options: GptqmodelOptions = GptqmodelOptions()
+
+
+class AutoGptqQuantization(_Gptq):
+    backend: Literal["auto-gptq"]
+    options: AutoGptqOptions = AutoGptqOptions()
+
+
+Quantization = Annotated[GptqmodelQuantization | AutoGptqQuantization, Field(discriminator="backend")]
 
 
 class Calibration(_Part):
@@ -134,9 +152,14 @@ class Recipe(_Part):
 
     name: Name
     source: Source
-    quantization: Quantization = Quantization()
+    quantization: Quantization = GptqmodelQuantization()
     calibration: Calibration
     serving: Serving
+
+    @field_validator("quantization", mode="before")
+    @classmethod
+    def _default_backend(cls, quantization: Any) -> Any:
+        return {"backend": "gptqmodel", **quantization} if isinstance(quantization, dict) else quantization
 
     @model_validator(mode="after")
     def _context_fits(self) -> Self:
@@ -148,6 +171,16 @@ class Recipe(_Part):
                     f"source.architecture.max_position_embeddings ({longest})"
                 )
         return self
+
+    def made_by(self, backend: str | None) -> Self:
+        """This recipe with another back end and that one's default options; None keeps the recipe's own."""
+        if backend in (None, self.quantization.backend):
+            return self
+        common = self.quantization.model_dump(exclude={"options"})
+        return self.model_validate({**self.model_dump(), "quantization": common | {"backend": backend}})
+
+
+_UNIONS = {"source": (Source, "kind"), "quantization": (Quantization, "backend")}
 
 
 def load(path: Path) -> Recipe:
@@ -192,7 +225,7 @@ def _describe(root: yaml.Node, problem: Mapping[str, Any]) -> str:
         case "union_tag_not_found":
             text = f"kind is required; allowed: {', '.join(_tags())}"
         case "union_tag_invalid":
-            text = f"unknown kind {ctx['tag']!r}; allowed: {ctx['expected_tags']}"
+            text = f"unknown {ctx['discriminator'].strip(chr(39))} {ctx['tag']!r}; allowed: {ctx['expected_tags']}"
         case "literal_error":
             text = f"{problem['input']!r} is not supported; allowed: {ctx['expected']}"
         case "value_error":
@@ -214,7 +247,7 @@ def _locate(root: yaml.Node, loc: tuple[int | str, ...]) -> tuple[int, str]:
             found = next(((key, value) for key, value in node.value if key.value == str(step)), None)
             if found:
                 line, node = found[0].start_mark.line + 1, found[1]
-            elif position < len(loc) - 1 or (loc[0] == "source" and position == 1 and step in _tags()):
+            elif position < len(loc) - 1 or (loc[0] in _UNIONS and position == 1 and step in _tags()):
                 continue  # a union's tag: pydantic puts it in the path, the file does not
         keys.append(str(step))
     return line, ".".join(keys)
@@ -224,7 +257,7 @@ def _model_at(loc: tuple[int | str, ...]) -> type[BaseModel]:
     """The model class that a pydantic location lies in."""
     model: type[BaseModel] = Recipe
     for step in loc:
-        if model is Recipe and step == "source":
+        if model is Recipe and step in _UNIONS:
             continue
         if step in _tags():
             model = _tags()[str(step)]
@@ -237,8 +270,12 @@ def _model_at(loc: tuple[int | str, ...]) -> type[BaseModel]:
 
 
 def _tags() -> dict[str, type[BaseModel]]:
-    members = get_args(get_args(Source)[0])
-    return {get_args(member.model_fields["kind"].annotation)[0]: member for member in members}
+    """The members of the unions by what tells them apart."""
+    return {
+        get_args(member.model_fields[key].annotation)[0]: member
+        for union, key in _UNIONS.values()
+        for member in get_args(get_args(union)[0])
+    }
 
 
 def _keys(model: type[BaseModel]) -> str:

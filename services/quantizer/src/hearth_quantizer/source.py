@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from hearth_quantizer import synthetic
+from hearth_quantizer import calibration, synthetic
 from hearth_quantizer.artifact import CHAT_TEMPLATE, SOURCE_FILES, sha256
 from hearth_quantizer.log import Advance, Log
 from hearth_quantizer.manifest import SourceRecord
@@ -33,16 +33,15 @@ class SourceError(Refusal):
 
 
 def versions() -> dict[str, str]:
-    """The libraries that shape an artifact, and the code here that does; a light installation lacks some."""
+    """The libraries, and the code here, that shape what any back end gets; a light installation lacks some."""
     found = {}
-    for package in ("torch", "transformers", "tokenizers", "gptqmodel", "safetensors", "hearth-quantizer"):
+    for package in ("torch", "transformers", "tokenizers", "safetensors", "hearth-quantizer"):
         try:
             found[package.replace("-", "_")] = version(package)
         except PackageNotFoundError:
             continue
-    # A step's result depends on these modules: a change in one must not find the result of the code before it.
-    code = "".join(sha256(Path(__file__).with_name(f"{name}.py")) for name in ("calibration", "gptq"))
-    return found | {"code": hashlib.sha256(code.encode()).hexdigest()[:12]}
+    # A step's result depends on this module: a change in it must not find the result of the code before it.
+    return found | {"code": sha256(Path(calibration.__file__))[:12]}
 
 
 def identity(source: Source, root: Path) -> dict[str, Any]:
