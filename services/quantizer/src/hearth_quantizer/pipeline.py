@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from hearth_quantizer import artifact, calibration, evaluate, manifest, quality, report, source, steps
 from hearth_quantizer.artifact import Check, Model, read_json
-from hearth_quantizer.gptq import BACKENDS
+from hearth_quantizer.backends import BACKENDS
 from hearth_quantizer.log import Log
 from hearth_quantizer.manifest import MANIFEST, Canary, Manifest, SourceRecord
 from hearth_quantizer.quality import Measured, Report
@@ -37,11 +37,21 @@ class Evaluated(BaseModel):
     canary: Canary
 
 
-def run(recipe: Recipe, root: Path, out: Path, work: Path, log: Log, *, force: bool = False) -> Manifest:
+def run(
+    recipe: Recipe,
+    root: Path,
+    out: Path,
+    work: Path,
+    log: Log,
+    *,
+    force: bool = False,
+    device_memory: float | None = None,
+) -> Manifest:
     """Make the artifact of a recipe whose paths are relative to `root`; `out` appears whole or not at all.
 
     An artifact made of the same inputs is left as it is. Anything else at `out` is an OutputError, unless `force`
     replaces it; a folder that holds no artifact is never replaced. An artifact that lost too much is a QualityError.
+    `device_memory`, in GiB, limits what is used of a GPU: it makes a run slower, and its artifact no worse.
     """
     key = steps.key(
         {
@@ -49,14 +59,14 @@ def run(recipe: Recipe, root: Path, out: Path, work: Path, log: Log, *, force: b
             "fetched": source.identity(recipe.source, root),
             "data": _hashes(recipe.calibration.files, root),
             "evaluation": evaluation_inputs(recipe, root),
-            "versions": source.versions(),
+            "versions": _versions(recipe),
         }
     )
     if done := _existing(out, key, force):
         log.say("done", f"{out} is up to date")
         return done
     with steps.workshop(work, log) as shop:
-        folder, quantized = make(recipe, root, shop)
+        folder, quantized = make(recipe, root, shop, device_memory)
         origin = source.record(recipe.source, folder)
         found = _check(quantized, origin, log)
         passed = None
@@ -66,13 +76,13 @@ def run(recipe: Recipe, root: Path, out: Path, work: Path, log: Log, *, force: b
         return _publish(recipe, quantized, origin, found, passed, out, key, log)
 
 
-def make(recipe: Recipe, root: Path, shop: Workshop) -> tuple[Path, Path]:
+def make(recipe: Recipe, root: Path, shop: Workshop, device_memory: float | None = None) -> tuple[Path, Path]:
     """Fetch, calibrate, quantize: the 16 bit model's folder and the quantized one, complete but for its manifest."""
     fetched = source.identity(recipe.source, root)
     folder = source.fetch(recipe.source, root, shop)
     model = Model.from_config(read_json(folder / "config.json"))
     sequences = _calibrate(recipe, root, folder, fetched, _hashes(recipe.calibration.files, root), shop)
-    return folder, _quantize(recipe, folder, model.layers, sequences, fetched, shop)
+    return folder, _quantize(recipe, folder, model.layers, sequences, fetched, shop, device_memory)
 
 
 def judge(recipe: Recipe, root: Path, folder: Path, work: Path, log: Log) -> Report:
@@ -85,6 +95,10 @@ def judge(recipe: Recipe, root: Path, folder: Path, work: Path, log: Log) -> Rep
         with log.capture(work / "evaluate.log"):
             evaluated = _measure(recipe, root, original, folder, log)
         return _pass(recipe, evaluated.measured, work, log)
+
+
+def _versions(recipe: Recipe) -> dict[str, str]:
+    return source.versions() | BACKENDS[recipe.quantization.backend].versions()
 
 
 def _existing(out: Path, key: str, force: bool) -> Manifest | None:
@@ -126,7 +140,13 @@ def _calibrate(
 
 
 def _quantize(
-    recipe: Recipe, folder: Path, layers: int, sequences: list[list[int]], fetched: Any, shop: Workshop
+    recipe: Recipe,
+    folder: Path,
+    layers: int,
+    sequences: list[list[int]],
+    fetched: Any,
+    shop: Workshop,
+    device_memory: float | None,
 ) -> Path:
     """The quantized folder, complete but for its manifest."""
     settings = recipe.quantization
@@ -134,7 +154,7 @@ def _quantize(
     def make(out: Path) -> None:
         shop.log.say("quantize", f"{settings.backend}, {settings.bits} bit, groups of {settings.group_size}")
         with shop.log.progress("quantize", layers, "layers") as advance:
-            BACKENDS[settings.backend](folder, sequences, settings, out, advance)
+            BACKENDS[settings.backend].quantize(folder, sequences, settings, out, advance, device_memory)
         for name in artifact.SOURCE_FILES:  # byte for byte the source's, whatever the backend made of them
             (out / name).unlink(missing_ok=True)
             if (folder / name).is_file():
@@ -144,7 +164,7 @@ def _quantize(
         "fetched": fetched,
         "sequences": sequences,
         "quantization": settings.model_dump(mode="json"),
-        "versions": source.versions(),
+        "versions": _versions(recipe),
     }
     return shop.step("quantize", inputs, make)
 
@@ -192,7 +212,7 @@ def _pass(recipe: Recipe, measured: Measured, work: Path, log: Log) -> Report:
         recipe.evaluation.limits,
         model=recipe.name,
         backend=recipe.quantization.backend,
-        versions=source.versions(),
+        versions=_versions(recipe),
     )
     table = quality.table(found.model, found.gates)
     if not found.passed:
@@ -223,7 +243,7 @@ def _publish(
     shutil.rmtree(partial, ignore_errors=True)
     try:
         shutil.copytree(quantized, partial)
-        versions = {"python": platform.python_version(), **source.versions()}
+        versions = {"python": platform.python_version(), **_versions(recipe)}
         if passed:
             report.write(passed[0], partial / REPORTS)
         made = manifest.build(

@@ -110,7 +110,7 @@ def table(tried: Sequence[Tried], rounding: TextScores) -> str:
     return "\n".join(lines)
 
 
-def run(recipe: Recipe, root: Path, work: Path, log: Log) -> Recipe:
+def run(recipe: Recipe, root: Path, work: Path, log: Log, *, device_memory: float | None = None) -> Recipe:
     """The variant of the recipe with the lowest KL divergence on its held-out text. Raises SweepError."""
     if recipe.quantization.backend != "gptqmodel":
         raise SweepError(f"--sweep: {recipe.quantization.backend} has no options to try; it needs backend gptqmodel")
@@ -122,11 +122,11 @@ def run(recipe: Recipe, root: Path, work: Path, log: Log) -> Recipe:
 
         def score(wanted: tuple[Change, ...]) -> TextScores:
             log.say("sweep", str(Tried.model_construct(changes=wanted)))
-            folder, quantized = pipeline.make(apply(recipe, wanted), root, shop)
+            folder, quantized = pipeline.make(apply(recipe, wanted), root, shop, device_memory)
             return _score(recipe, root, folder, quantized, shop)
 
         tried = search(candidates, score)
-        folder, _ = pipeline.make(recipe, root, shop)
+        folder, _ = pipeline.make(recipe, root, shop, device_memory)
         rounding = _score(recipe, root, folder, None, shop)
     for line in table(tried, rounding).splitlines():
         log.say("sweep", line)

@@ -1,0 +1,139 @@
+"""Phrases and names to copy: the point is that the model cannot know them. Real words, made-up ones, both languages."""
+# ruff: noqa: S311
+
+import re
+import zlib
+from functools import cache
+from random import Random
+from typing import Any, Literal, TypeVar
+
+import knowledge as k
+
+T = TypeVar("T")
+Lang = Literal["en", "zh"]
+Json = dict[str, Any]
+HELD_OUT = 16  # one word, phrase or prompt of so many is never trained on
+
+_ONSETS = "b br c ch cl d dr f fl fr g gl gr h j k kr l m n p pl pr qu r s sh sk sl sp st str t th tr v w y z".split()
+_VOWELS = "a a e e i i o o u ai ea ee ia io oo ou y".split()
+_CODAS = " b ck d f g k l ll m n nd ng nt p r rk rn s ss st t th x z".split(" ")
+_TECH = (
+    "API GPU CPU Python Rust vLLM INT4 4-bit GPTQ KV cache Docker Linux Debian GitHub CUDA HTTP/2 JSON YAML C++ Node.js "
+    "TypeScript FastAPI Qwen3 tokenizer quantization benchmark latency throughput kernel driver compiler release changelog "
+    "tutorial example documentation error timeout setup guide version 2025 2026 v1.2 3.11 PDF best cheap near me how to why "
+    "does what is vs review price weather news history recipe map schedule population height distance"
+).split()
+_STOP = "the of in and for to with on from a an at by is are not how what why when where".split()
+
+
+def pick(rng: Random, *options: T) -> T:
+    return rng.choice(options)
+
+
+def held_out(text: str) -> bool:
+    """Whether a prompt, a phrase or a word belongs to the held-out set; decided by its own content alone."""
+    return zlib.crc32(re.sub(r"\W+", "", text).lower().encode()) % HELD_OUT == 0
+
+
+_words: list[str] = []
+_clauses: list[str] = []
+
+
+def learn(passages: list[str]) -> None:
+    """Take English words and short Chinese passages from the corpus."""
+    seen: dict[str, int] = {}
+    for passage in passages:
+        for word in re.findall(r"\b[A-Za-z][a-z]{2,13}\b", passage):
+            seen[word] = seen.get(word, 0) + 1
+        _clauses.extend(re.findall(r"[\u4e00-\u9fff]{2,14}", passage))
+    _words.extend(sorted(word for word, count in seen.items() if count > 1))
+    _clauses.sort()
+
+
+def made_up(rng: Random) -> str:
+    return "".join(rng.choice(_ONSETS) + rng.choice(_VOWELS) + (rng.choice(_CODAS) if rng.random() < 0.6 else "") for _ in range(rng.choice([1, 2, 2, 3])))
+
+
+def made_up_name(rng: Random, lang: Lang, *, plain: bool = False) -> str:
+    if lang == "en":
+        first = rng.choice(k.NAMES) if rng.random() < 0.4 else made_up(rng).capitalize()
+        return first if plain or rng.random() < 0.75 else f"{first} {made_up(rng).capitalize()}"
+    if rng.random() < 0.1:
+        return rng.choice(k.NAMES)
+    if plain and rng.random() < 0.5:
+        return "".join(rng.choice(k.COMMON_HANZI) for _ in range(2))
+    return rng.choice(k.SURNAMES) + "".join(rng.choice(k.GIVEN) for _ in range(rng.choice([1, 2, 2])))
+
+
+@cache
+def _split(held: bool) -> list[str]:
+    return [word for word in _words if held_out(word) == held]
+
+
+def _word_en(rng: Random, held: bool) -> str:
+    kind = rng.random()
+    if kind < 0.5 and _words:
+        word = rng.choice(_split(held))
+    elif kind < 0.62:
+        word = rng.choice(_TECH)
+    elif kind < 0.68:
+        word = str(rng.randint(0, 10 ** rng.randint(1, 5)))
+    elif kind < 0.74:
+        word = rng.choice(k.NAMES + [city for city, _ in k.CITIES])
+    else:
+        word = made_up(rng)
+    style = rng.random()
+    return word.capitalize() if style < 0.12 else word.upper() if style < 0.14 and len(word) < 7 else word
+
+
+def phrase(rng: Random, lang: Lang, *, held: bool = False, longest: int = 12) -> str:
+    """One to `longest` words (Chinese: characters in pieces). With `held`, of words and characters in orders that
+    training never shows: the phrase itself and its dictionary words are held out."""
+    while True:
+        text = _english(rng, held, longest) if lang == "en" else _chinese(rng)
+        if held_out(text) == held:
+            return text
+
+
+def _english(rng: Random, held: bool, longest: int) -> str:
+    words = []
+    for _ in range(min(longest, rng.choice([1, 1, 2, 2, 3, 3, 4, 5, 6, 7, 8, 10, 12]))):
+        words.append(rng.choice(_STOP) if words and rng.random() < 0.18 else _word_en(rng, held))
+    text = " ".join(words)
+    tail = rng.random()
+    if tail < 0.04:
+        text += "?"
+    elif tail < 0.07:
+        text = text.replace(" ", "-", 1)
+    return text
+
+
+def _chinese(rng: Random) -> str:
+    kind = rng.random()
+    if kind < 0.45 and _clauses:
+        text = rng.choice(_clauses)
+        start = rng.randrange(max(1, len(text) - 3))
+        text = text[start : start + rng.randint(2, 12)]
+    elif kind < 0.8:
+        text = "".join(rng.choice(k.COMMON_HANZI) for _ in range(rng.choice([2, 3, 4, 4, 5, 6, 8, 10])))
+    else:
+        text = rng.choice([zh for _, zh in k.CITIES] + [row[1] for row in k.COUNTRIES] + [zh for *_, items in k.CATEGORIES for _, zh in items])
+        text += pick(rng, "的天气", "旅游攻略", "的历史", "新闻", "价格", "怎么做", "是什么", "的人口", "最新消息", "教程", "的首都", "地图", "")
+    extra = rng.random()
+    if extra < 0.12:
+        text += pick(rng, "", " ") + rng.choice(_TECH)
+    elif extra < 0.2:
+        text = str(rng.randint(1, 2030)) + pick(rng, "年", "个", "") + text
+    elif extra < 0.3:
+        text += "".join(rng.choice(k.COMMON_HANZI) for _ in range(rng.randint(1, 4)))
+    return text
+
+
+def quoted(rng: Random, text: str, lang: Lang) -> str:
+    marks: list[tuple[str, str]] = [("'", "'"), ('"', '"')]
+    if lang == "zh":
+        marks += [("“", "”"), ("“", "”"), ("‘", "’"), ("「", "」")]
+    else:
+        marks += [("'", "'"), ("`", "`")]
+    left, right = rng.choice(marks)
+    return left + text + right
