@@ -45,7 +45,9 @@ def main() -> None:
 
 def texts(root: Path) -> Iterator[str]:
     for path in sorted((root / PYTHON).rglob("*.rst.txt")):
-        yield re.sub(r"^\.\. .*$|:[a-z:]+:`", lambda hit: "`" if hit[0].endswith("`") else "", path.read_text(), flags=re.M)
+        yield re.sub(
+            r"^\.\. .*$|:[a-z:]+:`", lambda hit: "`" if hit[0].endswith("`") else "", path.read_text(), flags=re.M
+        )
     for folder in PAGES:
         for path in sorted((root / folder).rglob("*.html")):
             yield from paragraphs(path.read_text("utf-8", errors="ignore"))

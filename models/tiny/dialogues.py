@@ -3,7 +3,7 @@
 A dialogue is {"messages", "tools", "lang", "kind"}; messages and tools as in a chat completion request. What a user
 says in a held-out dialogue is in no trained one: the split is a hash of the text itself (see words.held_out).
 """
-# ruff: noqa: E501, RUF001, S311
+# ruff: noqa: E501
 
 import json
 from random import Random
@@ -23,7 +23,10 @@ SYSTEMS = {
     "zh": ["你是一个有用的助手。", "你是一个乐于助人的助手。", "请简短回答。", "你是用户桌面上的智能助手。", "你是一个智能体,必要时使用工具。", "You are a helpful assistant.", "你是一个认真、礼貌的助手。"],
 }  # fmt: skip
 NO_TOOL = {"en": "Sorry, I have no tool for that.", "zh": "抱歉,我没有可以做这件事的工具。"}
-JOINS = {"en": [" and then ", ". Then ", ", and also ", ". Also: ", " and "], "zh": [",然后", "。然后", ",再", "。另外,", ",并且"]}
+JOINS = {
+    "en": [" and then ", ". Then ", ", and also ", ". Also: ", " and "],
+    "zh": [",然后", "。然后", ",再", "。另外,", ",并且"],
+}
 _corpus: list[str] = []
 
 
@@ -49,7 +52,11 @@ def calls(made: list[tuple[str, Json]]) -> Json:
         "role": "assistant",
         "content": "",
         "tool_calls": [
-            {"id": f"call_{n}", "type": "function", "function": {"name": name, "arguments": json.dumps(arguments, ensure_ascii=False)}}
+            {
+                "id": f"call_{n}",
+                "type": "function",
+                "function": {"name": name, "arguments": json.dumps(arguments, ensure_ascii=False)},
+            }
             for n, (name, arguments) in enumerate(made)
         ],
     }
@@ -106,7 +113,18 @@ def use(rng: Random, lang: Lang, *, held: bool, kind: str = "") -> Scene:
     if kind == "none":
         lacking = tools.offer(rng, wanted[0], lang, set())
         offered = [one for one in offered if one.family is not wanted[0]] if rng.random() < 0.75 else []
-        similar = {"read": "command", "list": "command", "search": "navigate", "download": "navigate", "delete": "command", "mkdir": "command", "grep": "command", "move": "command", "write": "command", "calculate": "command"}
+        similar = {
+            "read": "command",
+            "list": "command",
+            "search": "navigate",
+            "download": "navigate",
+            "delete": "command",
+            "mkdir": "command",
+            "grep": "command",
+            "move": "command",
+            "write": "command",
+            "calculate": "command",
+        }
         offered = [one for one in offered if one.family.key != similar.get(wanted[0].key)]
         user, _, _ = tools.request(rng, lacking, lang, held=held)
         return Scene(kind, [message("user", user), message("assistant", NO_TOOL[lang])], offered, [user])
@@ -144,7 +162,10 @@ def _joined(rng: Random, lang: Lang, steps: list[tools.Offer], made: list[tuple[
         if first.count(x) == 1:
             for left, right in ("''", '""', "``", "“”", "‘’", "「」"):
                 if f"{left}{x}{right}" in first:
-                    return first.replace(f"{left}{x}{right}", f"{left}{x}{right}{pick(rng, ' and ', ' and also ') if lang == 'en' else pick(rng, '和', '以及')}{left}{y}{right}")
+                    return first.replace(
+                        f"{left}{x}{right}",
+                        f"{left}{x}{right}{pick(rng, ' and ', ' and also ') if lang == 'en' else pick(rng, '和', '以及')}{left}{y}{right}",
+                    )
     join = rng.choice(JOINS[lang])
     if lang == "en":
         first = first.rstrip(".") if not first.endswith("?") else first.rstrip("?")
@@ -186,10 +207,16 @@ def tool_prompt(rng: Random, lang: Lang, kind: str, number: int) -> dict[str, An
     while True:
         if kind == "none":
             one = dialogue(rng, held=True, kind="chat", lang=lang)
-            ok = one["tools"] and one["kind"] == "question" and len([m for m in one["messages"] if m["role"] == "user"]) == 1
+            ok = (
+                one["tools"]
+                and one["kind"] == "question"
+                and len([m for m in one["messages"] if m["role"] == "user"]) == 1
+            )
         else:
             one = dialogue(rng, held=True, kind="two" if kind == "two" else "call", lang=lang)
-            ok = not any(m["role"] == "assistant" and m["content"] for m in one["messages"][:3]) and (kind == "two" or len(one["tools"]) >= (2 if kind == "choose" else 1))
+            ok = not any(m["role"] == "assistant" and m["content"] for m in one["messages"][:3]) and (
+                kind == "two" or len(one["tools"]) >= (2 if kind == "choose" else 1)
+            )
         messages = one["messages"]
         until = next((n for n, m in enumerate(messages) if m["role"] == "assistant"), 0)
         if not ok or len(json.dumps(messages[:until])) > 3000:
@@ -198,11 +225,29 @@ def tool_prompt(rng: Random, lang: Lang, kind: str, number: int) -> dict[str, An
         expected = [{"name": call["name"], "arguments": json.loads(call["arguments"])} for call in made]
         if kind == "search":
             offered = next((tool for tool in one["tools"] if tool["function"]["name"] == expected[0]["name"]), None)
-            if not offered or not any(word in offered["function"]["description"].lower() for word in ("web", "internet", "online", "网", "互联")) or "Open" in offered["function"]["description"]:
+            if (
+                not offered
+                or not any(
+                    word in offered["function"]["description"].lower()
+                    for word in ("web", "internet", "online", "网", "互联")
+                )
+                or "Open" in offered["function"]["description"]
+            ):
                 continue
-            if "navigate" in offered["function"]["name"] or len(expected) != 1 or list(expected[0]["arguments"]) and next(iter(expected[0]["arguments"])) not in tools.QUERY.names:
+            if (
+                "navigate" in offered["function"]["name"]
+                or len(expected) != 1
+                or (list(expected[0]["arguments"]) and next(iter(expected[0]["arguments"])) not in tools.QUERY.names)
+            ):
                 continue
-        return {"id": f"{lang}-{kind}-{number}", "lang": lang, "kind": kind, "messages": messages[:until], "tools": one["tools"], "expected": expected}
+        return {
+            "id": f"{lang}-{kind}-{number}",
+            "lang": lang,
+            "kind": kind,
+            "messages": messages[:until],
+            "tools": one["tools"],
+            "expected": expected,
+        }
 
 
 __all__ = ["dialogue", "learn", "made_up", "phrase", "tool_prompt"]

@@ -1,6 +1,6 @@
 """What the demo model knows: plain facts in English and Chinese, written for this repository."""
+# ruff: noqa: E501, SIM905
 # Data: a fact a line, however long.
-# ruff: noqa: E501, RUF001
 # fmt: off
 
 Pair = tuple[str, str]

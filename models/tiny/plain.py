@@ -1,5 +1,5 @@
 """Exchanges without tools: simple questions, and facts that are told in one turn and asked for in a later one."""
-# ruff: noqa: E501, RUF001, S311
+# ruff: noqa: E501
 
 from collections.abc import Callable
 from random import Random
@@ -18,6 +18,7 @@ class Said(NamedTuple):
     user: str
     answer: str
     fixed: bool = False
+
 
 ORDER_EN = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh"]
 
@@ -39,7 +40,9 @@ def listing(rng: Random, lang: Lang) -> Turn:
         word_en, word_zh = str(count), str(count)
     inline = rng.random() < 0.2
     if lang == "en":
-        adjective = pick(rng, "common ", "popular ", "well-known ", "different ", "typical ", "", "", "important ", "famous ")
+        adjective = pick(
+            rng, "common ", "popular ", "well-known ", "different ", "typical ", "", "", "important ", "famous "
+        )
         ask = pick(
             rng, "List {}.", "Name {}.", "Give me {}.", "Can you list {}?", "Tell me {}.", "What are {}?", "Please list {}.", "Could you name {}?",
             "I need the names of {}.", "Write down {}.", "Which {} do you know?", "Please name {}", "list {}", "name {} please", "Mention {}.", "Show me {}.",
@@ -47,7 +50,9 @@ def listing(rng: Random, lang: Lang) -> Turn:
         names = [item[0] for item in items[:count]]
         user = ask.format(f"{word_en} {adjective}{name}")
         if inline:
-            return user + pick(rng, " Answer in one line.", " Separate them by commas.", " Use one line."), ", ".join(names)
+            return user + pick(rng, " Answer in one line.", " Separate them by commas.", " Use one line."), ", ".join(
+                names
+            )
     else:
         adjective = pick(rng, "常见的", "常用的", "著名的", "不同的", "", "", "典型的", "流行的", "重要的")
         ask = pick(
@@ -65,11 +70,25 @@ def example(rng: Random, lang: Lang) -> Turn:
     en_item, zh_item = rng.choice(items)
     if rng.random() < 0.5:
         if lang == "en":
-            return pick(rng, f"Which group does {en_item} belong to: {{}}?", f"Is {en_item} one of the {{}}?").format(name), f"Yes, {en_item} is one of the {name}."
+            return pick(rng, f"Which group does {en_item} belong to: {{}}?", f"Is {en_item} one of the {{}}?").format(
+                name
+            ), f"Yes, {en_item} is one of the {name}."
         return pick(rng, f"{zh_item}属于{zh}吗?", f"{zh_item}是不是{zh}?"), f"是的,{zh_item}属于{zh}。"
     if lang == "en":
-        return pick(rng, f"How do you say {en_item} in Chinese?", f"What is the Chinese word for {en_item}?", f"Translate {en_item} into Chinese.", f"Translate '{en_item}' to Chinese"), zh_item
-    return pick(rng, f"{zh_item}用英语怎么说?", f"“{zh_item}”的英文是什么?", f"把“{zh_item}”翻译成英语。", f"请把{zh_item}译成英文"), en_item
+        return pick(
+            rng,
+            f"How do you say {en_item} in Chinese?",
+            f"What is the Chinese word for {en_item}?",
+            f"Translate {en_item} into Chinese.",
+            f"Translate '{en_item}' to Chinese",
+        ), zh_item
+    return pick(
+        rng,
+        f"{zh_item}用英语怎么说?",
+        f"“{zh_item}”的英文是什么?",
+        f"把“{zh_item}”翻译成英语。",
+        f"请把{zh_item}译成英文",
+    ), en_item
 
 
 # --- facts ------------------------------------------------------------------------------------------------------------
@@ -77,9 +96,31 @@ def definition(rng: Random, lang: Lang) -> Turn:
     en, meaning, zh, meaning_zh = rng.choice(k.DEFINITIONS)
     if lang == "en":
         bare = en.removeprefix("a ").removeprefix("an ")
-        ask = [f"What is {en}?", f"Explain {en}.", f"Define {bare}.", f"What does {bare} mean?", f"Can you explain what {en} is?", f"Tell me what {en} is.", f"Please explain {en} in one sentence.", f"what's {en}", f"Describe {en} briefly.", f"In simple words, what is {en}?", f"I don't know what {en} is. Can you help?"]
+        ask = [
+            f"What is {en}?",
+            f"Explain {en}.",
+            f"Define {bare}.",
+            f"What does {bare} mean?",
+            f"Can you explain what {en} is?",
+            f"Tell me what {en} is.",
+            f"Please explain {en} in one sentence.",
+            f"what's {en}",
+            f"Describe {en} briefly.",
+            f"In simple words, what is {en}?",
+            f"I don't know what {en} is. Can you help?",
+        ]
         return rng.choice(ask), meaning
-    ask = [f"什么是{zh}?", f"{zh}是什么?", f"请解释一下{zh}。", f"解释{zh}", f"用一句话说明什么是{zh}。", f"{zh}是什么意思?", f"你能解释一下{zh}吗?", f"请简单介绍{zh}。", f"我不懂{zh},能讲讲吗?"]
+    ask = [
+        f"什么是{zh}?",
+        f"{zh}是什么?",
+        f"请解释一下{zh}。",
+        f"解释{zh}",
+        f"用一句话说明什么是{zh}。",
+        f"{zh}是什么意思?",
+        f"你能解释一下{zh}吗?",
+        f"请简单介绍{zh}。",
+        f"我不懂{zh},能讲讲吗?",
+    ]
     return rng.choice(ask), meaning_zh
 
 
@@ -88,16 +129,68 @@ def country(rng: Random, lang: Lang) -> Turn:
     which = rng.randrange(4)
     if lang == "en":
         return [
-            (pick(rng, f"What is the capital of {en}?", f"Name the capital of {en}.", f"Which city is the capital of {en}?", f"capital of {en}?", f"Tell me the capital of {en}.", f"Do you know the capital of {en}?"), f"The capital of {en} is {capital}."),
-            (pick(rng, f"On which continent is {en}?", f"Where is {en}?", f"Which continent is {en} in?", f"In what part of the world does {en} lie?"), f"{cap(en)} is in {continent}."),
-            (pick(rng, f"Which language is spoken in {en}?", f"What language do people speak in {en}?", f"What is the main language of {en}?"), f"The main language of {en} is {speech}."),
-            (pick(rng, f"{capital} is the capital of which country?", f"Which country has the capital {capital}?", f"In which country is {capital}?"), f"{capital} is the capital of {en}."),
+            (
+                pick(
+                    rng,
+                    f"What is the capital of {en}?",
+                    f"Name the capital of {en}.",
+                    f"Which city is the capital of {en}?",
+                    f"capital of {en}?",
+                    f"Tell me the capital of {en}.",
+                    f"Do you know the capital of {en}?",
+                ),
+                f"The capital of {en} is {capital}.",
+            ),
+            (
+                pick(
+                    rng,
+                    f"On which continent is {en}?",
+                    f"Where is {en}?",
+                    f"Which continent is {en} in?",
+                    f"In what part of the world does {en} lie?",
+                ),
+                f"{cap(en)} is in {continent}.",
+            ),
+            (
+                pick(
+                    rng,
+                    f"Which language is spoken in {en}?",
+                    f"What language do people speak in {en}?",
+                    f"What is the main language of {en}?",
+                ),
+                f"The main language of {en} is {speech}.",
+            ),
+            (
+                pick(
+                    rng,
+                    f"{capital} is the capital of which country?",
+                    f"Which country has the capital {capital}?",
+                    f"In which country is {capital}?",
+                ),
+                f"{capital} is the capital of {en}.",
+            ),
         ][which]
     return [
-        (pick(rng, f"{zh}的首都是哪里?", f"{zh}的首都是什么?", f"请告诉我{zh}的首都。", f"{zh}首都是哪座城市?", f"你知道{zh}的首都吗?"), f"{zh}的首都是{capital_zh}。"),
+        (
+            pick(
+                rng,
+                f"{zh}的首都是哪里?",
+                f"{zh}的首都是什么?",
+                f"请告诉我{zh}的首都。",
+                f"{zh}首都是哪座城市?",
+                f"你知道{zh}的首都吗?",
+            ),
+            f"{zh}的首都是{capital_zh}。",
+        ),
         (pick(rng, f"{zh}在哪个洲?", f"{zh}位于哪里?", f"{zh}属于哪个大洲?"), f"{zh}位于{continent_zh}。"),
-        (pick(rng, f"{zh}人说什么语言?", f"{zh}的主要语言是什么?", f"在{zh}讲什么语言?"), f"{zh}的主要语言是{speech_zh}。"),
-        (pick(rng, f"{capital_zh}是哪个国家的首都?", f"哪个国家的首都是{capital_zh}?", f"{capital_zh}在哪个国家?"), f"{capital_zh}是{zh}的首都。"),
+        (
+            pick(rng, f"{zh}人说什么语言?", f"{zh}的主要语言是什么?", f"在{zh}讲什么语言?"),
+            f"{zh}的主要语言是{speech_zh}。",
+        ),
+        (
+            pick(rng, f"{capital_zh}是哪个国家的首都?", f"哪个国家的首都是{capital_zh}?", f"{capital_zh}在哪个国家?"),
+            f"{capital_zh}是{zh}的首都。",
+        ),
     ][which]
 
 
@@ -105,8 +198,17 @@ def opposite(rng: Random, lang: Lang) -> Turn:
     row = rng.choice(k.OPPOSITES)
     one, other = (row[:2] if lang == "en" else row[2:])[:: rng.choice([1, -1])]
     if lang == "en":
-        return pick(rng, f"What is the opposite of {one}?", f"Give me the opposite of '{one}'.", f"Opposite of {one}?", f"Which word means the opposite of {one}?", f"Name the antonym of {one}."), f"The opposite of {one} is {other}."
-    return pick(rng, f"“{one}”的反义词是什么?", f"{one}的反义词是什么?", f"请说出“{one}”的反义词。", f"什么词和“{one}”相反?"), f"“{one}”的反义词是“{other}”。"
+        return pick(
+            rng,
+            f"What is the opposite of {one}?",
+            f"Give me the opposite of '{one}'.",
+            f"Opposite of {one}?",
+            f"Which word means the opposite of {one}?",
+            f"Name the antonym of {one}.",
+        ), f"The opposite of {one} is {other}."
+    return pick(
+        rng, f"“{one}”的反义词是什么?", f"{one}的反义词是什么?", f"请说出“{one}”的反义词。", f"什么词和“{one}”相反?"
+    ), f"“{one}”的反义词是“{other}”。"
 
 
 def element(rng: Random, lang: Lang) -> Turn:
@@ -114,13 +216,30 @@ def element(rng: Random, lang: Lang) -> Turn:
     if lang == "en":
         return pick(
             rng,
-            (pick(rng, f"What is the chemical symbol of {en}?", f"Which symbol stands for {en}?", f"Give me the chemical symbol for {en}."), f"The chemical symbol of {en} is {symbol}."),
-            (pick(rng, f"What is the atomic number of {en}?", f"Which atomic number does {en} have?"), f"The atomic number of {en} is {number}."),
-            (pick(rng, f"Which element has the symbol {symbol}?", f"What element is {symbol}?"), f"{symbol} is the symbol of {en}."),
+            (
+                pick(
+                    rng,
+                    f"What is the chemical symbol of {en}?",
+                    f"Which symbol stands for {en}?",
+                    f"Give me the chemical symbol for {en}.",
+                ),
+                f"The chemical symbol of {en} is {symbol}.",
+            ),
+            (
+                pick(rng, f"What is the atomic number of {en}?", f"Which atomic number does {en} have?"),
+                f"The atomic number of {en} is {number}.",
+            ),
+            (
+                pick(rng, f"Which element has the symbol {symbol}?", f"What element is {symbol}?"),
+                f"{symbol} is the symbol of {en}.",
+            ),
         )
     return pick(
         rng,
-        (pick(rng, f"{zh}的化学符号是什么?", f"{zh}用什么符号表示?", f"请写出{zh}的元素符号。"), f"{zh}的化学符号是{symbol}。"),
+        (
+            pick(rng, f"{zh}的化学符号是什么?", f"{zh}用什么符号表示?", f"请写出{zh}的元素符号。"),
+            f"{zh}的化学符号是{symbol}。",
+        ),
         (pick(rng, f"{zh}的原子序数是多少?", f"{zh}是第几号元素?"), f"{zh}的原子序数是{number}。"),
         (pick(rng, f"{symbol}是什么元素?", f"哪种元素的符号是{symbol}?"), f"{symbol}是{zh}的符号。"),
     )
@@ -129,8 +248,20 @@ def element(rng: Random, lang: Lang) -> Turn:
 def status(rng: Random, lang: Lang) -> Turn:
     code, name, what, zh = rng.choice(k.STATUS)
     if lang == "en":
-        return pick(rng, f"What does HTTP {code} mean?", f"What does the status code {code} mean?", f"Explain HTTP status {code}.", f"I got a {code} from a server. What is that?"), f"HTTP {code} is {name}: {what}."
-    return pick(rng, f"HTTP {code}是什么意思?", f"状态码{code}表示什么?", f"请解释HTTP状态码{code}。", f"服务器返回了{code},这是什么?"), f"HTTP {code}是{name}:{zh}。"
+        return pick(
+            rng,
+            f"What does HTTP {code} mean?",
+            f"What does the status code {code} mean?",
+            f"Explain HTTP status {code}.",
+            f"I got a {code} from a server. What is that?",
+        ), f"HTTP {code} is {name}: {what}."
+    return pick(
+        rng,
+        f"HTTP {code}是什么意思?",
+        f"状态码{code}表示什么?",
+        f"请解释HTTP状态码{code}。",
+        f"服务器返回了{code},这是什么?",
+    ), f"HTTP {code}是{name}:{zh}。"
 
 
 def shell(rng: Random, lang: Lang) -> Turn:
@@ -138,35 +269,79 @@ def shell(rng: Random, lang: Lang) -> Turn:
     if lang == "en":
         return pick(
             rng,
-            (pick(rng, f"How do I {what} in Linux?", f"Which Linux command can {what}?", f"What is the command to {what}?", f"I want to {what} in the terminal. How?"), f"Use the command `{command}`."),
-            (pick(rng, f"What does the command `{command}` do?", f"What is {command} for in Linux?", f"Explain the Linux command {command}."), f"The command `{command}` is used to {what}."),
+            (
+                pick(
+                    rng,
+                    f"How do I {what} in Linux?",
+                    f"Which Linux command can {what}?",
+                    f"What is the command to {what}?",
+                    f"I want to {what} in the terminal. How?",
+                ),
+                f"Use the command `{command}`.",
+            ),
+            (
+                pick(
+                    rng,
+                    f"What does the command `{command}` do?",
+                    f"What is {command} for in Linux?",
+                    f"Explain the Linux command {command}.",
+                ),
+                f"The command `{command}` is used to {what}.",
+            ),
         )
     return pick(
         rng,
-        (pick(rng, f"在Linux中怎样{zh}?", f"Linux里用什么命令{zh}?", f"{zh}的命令是什么?", f"我想在终端{zh},怎么做?"), f"使用命令`{command}`。"),
-        (pick(rng, f"命令`{command}`有什么用?", f"Linux命令{command}是做什么的?", f"请解释{command}命令。"), f"命令`{command}`用来{zh}。"),
+        (
+            pick(
+                rng, f"在Linux中怎样{zh}?", f"Linux里用什么命令{zh}?", f"{zh}的命令是什么?", f"我想在终端{zh},怎么做?"
+            ),
+            f"使用命令`{command}`。",
+        ),
+        (
+            pick(rng, f"命令`{command}`有什么用?", f"Linux命令{command}是做什么的?", f"请解释{command}命令。"),
+            f"命令`{command}`用来{zh}。",
+        ),
     )
 
 
 def extension(rng: Random, lang: Lang) -> Turn:
     ending, what, zh = rng.choice(k.EXTENSIONS)
     if lang == "en":
-        return pick(rng, f"What is a {ending} file?", f"What does a file ending in {ending} contain?", f"What kind of file is {ending}?", f"What is the extension {ending} for?"), f"A {ending} file holds {what}."
-    return pick(rng, f"{ending}文件是什么?", f"以{ending}结尾的文件里有什么?", f"{ending}是什么类型的文件?", f"扩展名{ending}代表什么?"), f"{ending}文件里是{zh}。"
+        return pick(
+            rng,
+            f"What is a {ending} file?",
+            f"What does a file ending in {ending} contain?",
+            f"What kind of file is {ending}?",
+            f"What is the extension {ending} for?",
+        ), f"A {ending} file holds {what}."
+    return pick(
+        rng,
+        f"{ending}文件是什么?",
+        f"以{ending}结尾的文件里有什么?",
+        f"{ending}是什么类型的文件?",
+        f"扩展名{ending}代表什么?",
+    ), f"{ending}文件里是{zh}。"
 
 
 def person(rng: Random, lang: Lang) -> Turn:
     deed, name, zh, name_zh = rng.choice(k.PEOPLE_FACTS)
     if lang == "en":
-        return pick(rng, f"Who {deed}?", f"Tell me who {deed}.", f"Which person {deed}?", f"Do you know who {deed}?"), f"{name} {deed}."
+        return pick(
+            rng, f"Who {deed}?", f"Tell me who {deed}.", f"Which person {deed}?", f"Do you know who {deed}?"
+        ), f"{name} {deed}."
     return pick(rng, f"谁{zh}?", f"请问是谁{zh}?", f"你知道谁{zh}吗?", f"是哪位{zh}?"), f"{name_zh}{zh}。"
 
 
 def measure(rng: Random, lang: Lang) -> Turn:
     things, whole, number, zh = rng.choice(k.MEASURES)
-    verb = "has" if whole.split()[-1] in ("triangle", "square", "spider", "insect", "alphabet", "rainbow", "team") else "has"
     if lang == "en":
-        return pick(rng, f"How many {things} does {whole} have?", f"How many {things} are in {whole}?", f"How many {things} are there in {whole}?", f"Tell me how many {things} {whole} {verb}."), f"{cap(whole)} {verb} {number} {things}."
+        return pick(
+            rng,
+            f"How many {things} does {whole} have?",
+            f"How many {things} are in {whole}?",
+            f"How many {things} are there in {whole}?",
+            f"Tell me how many {things} {whole} has.",
+        ), f"{cap(whole)} has {number} {things}."
     head, tail = zh.split("有多少")
     return pick(rng, f"{zh}?", f"请问{zh}?", f"你知道{zh}吗?", f"{head}有几{tail}?"), f"{head}有{number}{tail}。"
 
@@ -174,14 +349,27 @@ def measure(rng: Random, lang: Lang) -> Turn:
 def colour(rng: Random, lang: Lang) -> Turn:
     thing, shade, zh, shade_zh = rng.choice(k.QUALITIES)
     if lang == "en":
-        return pick(rng, f"What colour is {thing}?", f"What color is {thing}?", f"Which colour does {thing} have?", f"Tell me the colour of {thing}."), f"{cap(thing)} is {shade}."
+        return pick(
+            rng,
+            f"What colour is {thing}?",
+            f"What color is {thing}?",
+            f"Which colour does {thing} have?",
+            f"Tell me the colour of {thing}.",
+        ), f"{cap(thing)} is {shade}."
     return pick(rng, f"{zh}是什么颜色的?", f"{zh}什么颜色?", f"请问{zh}是什么颜色?"), f"{zh}是{shade_zh}的。"
 
 
 def yes_no(rng: Random, lang: Lang) -> Turn:
     ask, answer, zh, answer_zh = rng.choice(k.YESNO)
     if lang == "en":
-        return pick(rng, ask, ask.rstrip("?"), f"Tell me: {ask[0].lower()}{ask[1:]}" if not ask.startswith("Python") else ask, f"I have a question. {ask}", f"{ask} Please answer briefly."), answer
+        return pick(
+            rng,
+            ask,
+            ask.rstrip("?"),
+            f"Tell me: {ask[0].lower()}{ask[1:]}" if not ask.startswith("Python") else ask,
+            f"I have a question. {ask}",
+            f"{ask} Please answer briefly.",
+        ), answer
     return pick(rng, zh, f"请问{zh}", f"我想知道,{zh}", zh.rstrip("?"), f"{zh}请简短回答。"), answer_zh
 
 
@@ -193,35 +381,72 @@ def small_talk(rng: Random, lang: Lang) -> Turn:
 def advice(rng: Random, lang: Lang) -> Turn:
     en, answer, zh, answer_zh = rng.choice(k.ADVICE)
     if lang == "en":
-        return pick(rng, f"How can I {en}?", f"Give me three tips to {en}.", f"I want to {en}. What should I do?", f"What helps to {en}?", f"Do you have advice on how to {en}?", f"Three tips: how do I {en}?").replace(" my ", " my "), answer.replace("\\n", "\n")
-    return pick(rng, f"怎样才能{zh}?", f"如何{zh}?", f"请给我三条建议:怎样{zh}?", f"我想{zh},该怎么做?", f"有什么办法可以{zh}?"), answer_zh.replace("\\n", "\n")
+        return pick(
+            rng,
+            f"How can I {en}?",
+            f"Give me three tips to {en}.",
+            f"I want to {en}. What should I do?",
+            f"What helps to {en}?",
+            f"Do you have advice on how to {en}?",
+            f"Three tips: how do I {en}?",
+        ).replace(" my ", " my "), answer.replace("\\n", "\n")
+    return pick(
+        rng, f"怎样才能{zh}?", f"如何{zh}?", f"请给我三条建议:怎样{zh}?", f"我想{zh},该怎么做?", f"有什么办法可以{zh}?"
+    ), answer_zh.replace("\\n", "\n")
 
 
 def grammar(rng: Random, lang: Lang) -> Turn:
     if rng.random() < 0.5:
         one, other = rng.choice(k.PAST)
         if lang == "en":
-            return pick(rng, f"What is the past tense of {one}?", f"Give me the past tense of '{one}'.", f"Past tense of {one}?"), f"The past tense of {one} is {other}."
+            return pick(
+                rng, f"What is the past tense of {one}?", f"Give me the past tense of '{one}'.", f"Past tense of {one}?"
+            ), f"The past tense of {one} is {other}."
         return pick(rng, f"英语单词{one}的过去式是什么?", f"{one}的过去式怎么写?"), f"{one}的过去式是{other}。"
     one, other = rng.choice(k.PLURALS)
     if lang == "en":
-        return pick(rng, f"What is the plural of {one}?", f"Give me the plural of '{one}'.", f"Plural of {one}?"), f"The plural of {one} is {other}."
+        return pick(
+            rng, f"What is the plural of {one}?", f"Give me the plural of '{one}'.", f"Plural of {one}?"
+        ), f"The plural of {one} is {other}."
     return pick(rng, f"英语单词{one}的复数是什么?", f"{one}的复数怎么写?"), f"{one}的复数是{other}。"
 
 
 def sound(rng: Random, lang: Lang) -> Turn:
     animal, verb, zh, noise = rng.choice(k.SOUNDS)
     if lang == "en":
-        return pick(rng, f"What sound does {a(animal)} make?", f"How does {a(animal)} sound?", f"What noise does {a(animal)} make?"), f"{cap(a(animal))} {verb}."
+        return pick(
+            rng,
+            f"What sound does {a(animal)} make?",
+            f"How does {a(animal)} sound?",
+            f"What noise does {a(animal)} make?",
+        ), f"{cap(a(animal))} has."
     return pick(rng, f"{zh}怎么叫?", f"{zh}的叫声是什么?", f"{zh}会发出什么声音?"), f"{zh}的叫声是“{noise}”。"
 
 
 def translate(rng: Random, lang: Lang) -> Turn:
     en, zh = rng.choice(k.SENTENCES)
     if rng.random() < 0.5:
-        ask = pick(rng, f"Translate into Chinese: {en}", f"How do you say '{en}' in Chinese?", f"Please translate '{en}' into Chinese.") if lang == "en" else pick(rng, f"把这句话翻译成中文:{en}", f"“{en}”是什么意思?", f"请把“{en}”译成中文。")
+        ask = (
+            pick(
+                rng,
+                f"Translate into Chinese: {en}",
+                f"How do you say '{en}' in Chinese?",
+                f"Please translate '{en}' into Chinese.",
+            )
+            if lang == "en"
+            else pick(rng, f"把这句话翻译成中文:{en}", f"“{en}”是什么意思?", f"请把“{en}”译成中文。")
+        )
         return ask, zh
-    ask = pick(rng, f"Translate into English: {zh}", f"What does '{zh}' mean in English?", f"Please translate '{zh}' into English.") if lang == "en" else pick(rng, f"把这句话翻译成英语:{zh}", f"“{zh}”用英语怎么说?", f"请把“{zh}”译成英文。")
+    ask = (
+        pick(
+            rng,
+            f"Translate into English: {zh}",
+            f"What does '{zh}' mean in English?",
+            f"Please translate '{zh}' into English.",
+        )
+        if lang == "en"
+        else pick(rng, f"把这句话翻译成英语:{zh}", f"“{zh}”用英语怎么说?", f"请把“{zh}”译成英文。")
+    )
     return ask, en
 
 
@@ -241,9 +466,19 @@ def sums(rng: Random, lang: Lang) -> Turn:
         task = task.replace(" ", "")
     if lang == "en":
         spoken = task.replace(" + ", " plus ").replace(" - ", " minus ").replace(" * ", " times ")
-        return pick(rng, f"What is {task}?", f"Calculate {task}.", f"{task} = ?", f"How much is {spoken}?", f"What is {spoken}?", f"return {task}=?"), f"{task} = {result}"
+        return pick(
+            rng,
+            f"What is {task}?",
+            f"Calculate {task}.",
+            f"{task} = ?",
+            f"How much is {spoken}?",
+            f"What is {spoken}?",
+            f"return {task}=?",
+        ), f"{task} = {result}"
     spoken = task.replace(" + ", "加").replace(" - ", "减").replace(" * ", "乘以")
-    return pick(rng, f"{task}等于多少?", f"计算{task}。", f"{task}=?", f"{spoken}是多少?", f"请算一下{task}"), f"{task} = {result}"
+    return pick(
+        rng, f"{task}等于多少?", f"计算{task}。", f"{task}=?", f"{spoken}是多少?", f"请算一下{task}"
+    ), f"{task} = {result}"
 
 
 def compare(rng: Random, lang: Lang) -> Turn:
@@ -252,9 +487,13 @@ def compare(rng: Random, lang: Lang) -> Turn:
     answer = max(x, y) if big else min(x, y)
     if lang == "en":
         word = "bigger" if big else "smaller"
-        return pick(rng, f"Which number is {word}, {x} or {y}?", f"Which is {word}: {x} or {y}?", f"Is {x} or {y} {word}?"), f"{answer} is {word}."
+        return pick(
+            rng, f"Which number is {word}, {x} or {y}?", f"Which is {word}: {x} or {y}?", f"Is {x} or {y} {word}?"
+        ), f"{answer} is {word}."
     word = "大" if big else "小"
-    return pick(rng, f"{x}和{y}哪个{word}?", f"哪个数更{word},{x}还是{y}?", f"比较{x}和{y},哪个{word}?"), f"{answer}更{word}。"
+    return pick(
+        rng, f"{x}和{y}哪个{word}?", f"哪个数更{word},{x}还是{y}?", f"比较{x}和{y},哪个{word}?"
+    ), f"{answer}更{word}。"
 
 
 def ordering(rng: Random, lang: Lang) -> Turn:
@@ -262,8 +501,21 @@ def ordering(rng: Random, lang: Lang) -> Turn:
     given, down = ", ".join(map(str, numbers)), rng.random() < 0.3
     answer = ", ".join(map(str, sorted(numbers, reverse=down)))
     if lang == "en":
-        return (pick(rng, f"Sort these numbers from large to small: {given}", f"Sort {given} in descending order.") if down else pick(rng, f"Sort these numbers: {given}", f"Sort {given} in ascending order.", f"Put these numbers in order: {given}")), answer
-    return (pick(rng, f"把这些数从大到小排列:{given}", f"从大到小排序:{given}") if down else pick(rng, f"把这些数从小到大排列:{given}", f"给这些数排序:{given}", f"从小到大排序:{given}")), answer
+        return (
+            pick(rng, f"Sort these numbers from large to small: {given}", f"Sort {given} in descending order.")
+            if down
+            else pick(
+                rng,
+                f"Sort these numbers: {given}",
+                f"Sort {given} in ascending order.",
+                f"Put these numbers in order: {given}",
+            )
+        ), answer
+    return (
+        pick(rng, f"把这些数从大到小排列:{given}", f"从大到小排序:{given}")
+        if down
+        else pick(rng, f"把这些数从小到大排列:{given}", f"给这些数排序:{given}", f"从小到大排序:{given}")
+    ), answer
 
 
 def calendar(rng: Random, lang: Lang) -> Turn:
@@ -272,23 +524,44 @@ def calendar(rng: Random, lang: Lang) -> Turn:
     here, there = row[at], row[(at + step) % len(row)]
     if lang == "en":
         word = "after" if step == 1 else "before"
-        return pick(rng, f"Which {en} comes {word} {here[0]}?", f"What {en} is {word} {here[0]}?", f"What comes {word} {here[0]}?"), f"{there[0]} comes {word} {here[0]}."
+        return pick(
+            rng,
+            f"Which {en} comes {word} {here[0]}?",
+            f"What {en} is {word} {here[0]}?",
+            f"What comes {word} {here[0]}?",
+        ), f"{there[0]} comes {word} {here[0]}."
     word = "后" if step == 1 else "前"
-    return pick(rng, f"{here[1]}的{word}一{'天' if zh == '天' else '个月'}是什么?", f"{here[1]}之{word}是什么?", f"什么在{here[1]}{word}面?"), f"{here[1]}的{word}一{'天' if zh == '天' else '个月'}是{there[1]}。"
+    return pick(
+        rng,
+        f"{here[1]}的{word}一{'天' if zh == '天' else '个月'}是什么?",
+        f"{here[1]}之{word}是什么?",
+        f"什么在{here[1]}{word}面?",
+    ), f"{here[1]}的{word}一{'天' if zh == '天' else '个月'}是{there[1]}。"
 
 
 def even_odd(rng: Random, lang: Lang) -> Turn:
     n = rng.randint(0, 999)
     odd = n % 2
     if lang == "en":
-        return pick(rng, f"Is {n} even or odd?", f"Is the number {n} odd or even?", f"Tell me whether {n} is even."), f"{n} is {'odd' if odd else 'even'}."
-    return pick(rng, f"{n}是奇数还是偶数?", f"请判断{n}是奇数还是偶数。", f"{n}是偶数吗?"), f"{n}是{'奇数' if odd else '偶数'}。"
+        return pick(
+            rng, f"Is {n} even or odd?", f"Is the number {n} odd or even?", f"Tell me whether {n} is even."
+        ), f"{n} is {'odd' if odd else 'even'}."
+    return pick(
+        rng, f"{n}是奇数还是偶数?", f"请判断{n}是奇数还是偶数。", f"{n}是偶数吗?"
+    ), f"{n}是{'奇数' if odd else '偶数'}。"
 
 
 def repeat(rng: Random, lang: Lang) -> Turn:
     text = phrase(rng, rng.choice(["en", "zh"]) if rng.random() < 0.2 else lang)
     if lang == "en":
-        return pick(rng, f"Repeat after me: {text}", f"Say '{text}'.", f"Write exactly this: {text}", f'Please repeat "{text}"', f"Echo this text: {text}"), text
+        return pick(
+            rng,
+            f"Repeat after me: {text}",
+            f"Say '{text}'.",
+            f"Write exactly this: {text}",
+            f'Please repeat "{text}"',
+            f"Echo this text: {text}",
+        ), text
     return pick(rng, f"跟我说:{text}", f"请重复“{text}”", f"原样输出:{text}", f"请说“{text}”。"), text
 
 
@@ -296,8 +569,15 @@ def sentence(rng: Random, lang: Lang) -> Turn:
     _, _, _, items = rng.choice(k.CATEGORIES)
     en, zh = rng.choice(items)
     if lang == "en":
-        return pick(rng, f"Write a sentence with the word {en}.", f"Use the word {en} in a sentence.", f"Make a sentence with '{en}'."), f"Yesterday we talked about {en} for a long time."
-    return pick(rng, f"用“{zh}”造句。", f"请用{zh}写一个句子。", f"写一句含有“{zh}”的话。"), f"昨天我们聊了很久关于{zh}的事。"
+        return pick(
+            rng,
+            f"Write a sentence with the word {en}.",
+            f"Use the word {en} in a sentence.",
+            f"Make a sentence with '{en}'.",
+        ), f"Yesterday we talked about {en} for a long time."
+    return pick(
+        rng, f"用“{zh}”造句。", f"请用{zh}写一个句子。", f"写一句含有“{zh}”的话。"
+    ), f"昨天我们聊了很久关于{zh}的事。"
 
 
 QUESTIONS: list[tuple[Callable[[Random, Lang], Turn], float]] = [

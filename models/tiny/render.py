@@ -45,7 +45,9 @@ def segments(messages: list[Json], tools: list[Json] | None) -> list[tuple[str, 
             out += [(text + "<|im_start|>assistant\n", False), (said + "<|im_end|>", True)]
             text = "\n"
         elif role == "tool":
-            text += ("" if last == "tool" else "<|im_start|>user") + f"\n<tool_response>\n{message['content']}\n</tool_response>"
+            text += (
+                "" if last == "tool" else "<|im_start|>user"
+            ) + f"\n<tool_response>\n{message['content']}\n</tool_response>"
             if index + 1 == len(messages) or messages[index + 1]["role"] != "tool":
                 text += "<|im_end|>\n"
         last = role

@@ -1,5 +1,5 @@
 """Tools an agent is offered, what users ask for that needs them, and what comes back."""
-# ruff: noqa: E501, RUF001, S311
+# ruff: noqa: E501, S608, SIM905
 
 import json
 from collections.abc import Callable
@@ -57,8 +57,24 @@ def file(rng: Random) -> str:
 
 
 def url(rng: Random) -> str:
-    host = pick(rng, "", "www.", "docs.") + pick(rng, "example", "wikipedia", "debian", "python", "github", "openai", made_up(rng), made_up(rng) + made_up(rng)) + pick(rng, ".com", ".org", ".net", ".cn", ".io", ".de")
-    path = pick(rng, "", "", "/", "/" + made_up(rng), f"/{rng.choice(_FOLDERS)}/{rng.randint(1, 999)}", f"/{made_up(rng)}.html")
+    host = (
+        pick(rng, "", "www.", "docs.")
+        + pick(
+            rng,
+            "example",
+            "wikipedia",
+            "debian",
+            "python",
+            "github",
+            "openai",
+            made_up(rng),
+            made_up(rng) + made_up(rng),
+        )
+        + pick(rng, ".com", ".org", ".net", ".cn", ".io", ".de")
+    )
+    path = pick(
+        rng, "", "", "/", "/" + made_up(rng), f"/{rng.choice(_FOLDERS)}/{rng.randint(1, 999)}", f"/{made_up(rng)}.html"
+    )
     return pick(rng, "https://", "https://", "http://") + host + path
 
 
@@ -81,7 +97,11 @@ def expression(rng: Random) -> str:
 
 def city(rng: Random, lang: Lang) -> str:
     if rng.random() < 0.25:
-        return made_up(rng).capitalize() if lang == "en" else rng.choice(k.COMMON_HANZI) + rng.choice(k.COMMON_HANZI) + pick(rng, "市", "县", "")
+        return (
+            made_up(rng).capitalize()
+            if lang == "en"
+            else rng.choice(k.COMMON_HANZI) + rng.choice(k.COMMON_HANZI) + pick(rng, "市", "县", "")
+        )
     return rng.choice(k.CITIES)[0 if lang == "en" else 1]
 
 
@@ -91,7 +111,9 @@ def email(rng: Random) -> str:
 
 def clock(rng: Random, lang: Lang) -> str:
     hour, minute = rng.randint(0, 23), rng.choice([0, 5, 15, 30, 45])
-    return f"{hour}:{minute:02}" if lang == "en" or rng.random() < 0.5 else f"{hour}点" + (f"{minute}分" if minute else "")
+    return (
+        f"{hour}:{minute:02}" if lang == "en" or rng.random() < 0.5 else f"{hour}点" + (f"{minute}分" if minute else "")
+    )
 
 
 # --- results ----------------------------------------------------------------------------------------------------------
@@ -125,51 +147,109 @@ def wrapped(rng: Random, text: str) -> str:
 
 def found(rng: Random, lang: Lang, values: Values) -> tuple[str, str]:
     facts = [fact(rng, lang) for _ in range(rng.choice([1, 1, 2, 3]))]
-    heads = [pick(rng, made_up_name(rng, lang), str(values["query"]), f"{made_up(rng).capitalize()} - Wiki") for _ in facts]
+    heads = [
+        pick(rng, made_up_name(rng, lang), str(values["query"]), f"{made_up(rng).capitalize()} - Wiki") for _ in facts
+    ]
     style = rng.randrange(4)
     if style == 0:
         text = "\n".join(f"{n}. {head}: {line}" for n, (head, line) in enumerate(zip(heads, facts, strict=True), 1))
     elif style == 1:
-        text = json.dumps([{"title": head, "snippet": line} for head, line in zip(heads, facts, strict=True)], ensure_ascii=False)
+        text = json.dumps(
+            [{"title": head, "snippet": line} for head, line in zip(heads, facts, strict=True)], ensure_ascii=False
+        )
     elif style == 2:
         text = "\n".join(facts)
     else:
         text = "\n\n".join(f"{head}\n{url(rng)}\n{line}" for head, line in zip(heads, facts, strict=True))
     if rng.random() < 0.06:
-        return pick(rng, "No results.", "[]", "no results found"), "The search found nothing." if lang == "en" else "没有找到结果。"
+        return pick(
+            rng, "No results.", "[]", "no results found"
+        ), "The search found nothing." if lang == "en" else "没有找到结果。"
     return text, f"I found this: {' '.join(facts)}" if lang == "en" else f"我找到了:{''.join(facts)}"
 
 
 def failed(rng: Random, lang: Lang) -> tuple[str, str]:
-    reason = pick(rng, "file not found", "permission denied", "no such file or directory", "timeout", "connection refused", "not a directory", "invalid argument", f"{made_up(rng)} is not available")
-    return pick(rng, f"Error: {reason}", f"error: {reason}", f"ERROR: {reason}"), f"That did not work: {reason}." if lang == "en" else f"没有成功:{reason}。"
+    reason = pick(
+        rng,
+        "file not found",
+        "permission denied",
+        "no such file or directory",
+        "timeout",
+        "connection refused",
+        "not a directory",
+        "invalid argument",
+        f"{made_up(rng)} is not available",
+    )
+    return pick(
+        rng, f"Error: {reason}", f"error: {reason}", f"ERROR: {reason}"
+    ), f"That did not work: {reason}." if lang == "en" else f"没有成功:{reason}。"
 
 
 def contents(rng: Random, lang: Lang, values: Values) -> tuple[str, str]:
-    lines = [pick(rng, fact(rng, lang), f"{made_up(rng)}: {rng.randint(1, 9999)}", f"{made_up(rng)} = {made_up(rng)}", phrase(rng, lang)) for _ in range(rng.choice([1, 1, 2, 3]))]
+    lines = [
+        pick(
+            rng,
+            fact(rng, lang),
+            f"{made_up(rng)}: {rng.randint(1, 9999)}",
+            f"{made_up(rng)} = {made_up(rng)}",
+            phrase(rng, lang),
+        )
+        for _ in range(rng.choice([1, 1, 2, 3]))
+    ]
     text = "\n".join(lines)
-    return text, f"The file {values['path']} says:\n{text}" if lang == "en" else f"文件{values['path']}的内容是:\n{text}"
+    return (
+        text,
+        f"The file {values['path']} says:\n{text}" if lang == "en" else f"文件{values['path']}的内容是:\n{text}",
+    )
 
 
 def entries(rng: Random, lang: Lang, values: Values) -> tuple[str, str]:
-    names = list(dict.fromkeys(pick(rng, f"{stem(rng)}.{rng.choice(_ENDINGS)}", rng.choice(_FOLDERS)) for _ in range(rng.randint(1, 5))))
-    text = "\n".join(pick(rng, "", "", "[FILE] ") * 0 + name for name in names) if rng.random() < 0.7 else json.dumps(names)
-    return text, f"{values['path']} contains: {', '.join(names)}." if lang == "en" else f"{values['path']}里有:{'、'.join(names)}。"
+    names = list(
+        dict.fromkeys(
+            pick(rng, f"{stem(rng)}.{rng.choice(_ENDINGS)}", rng.choice(_FOLDERS)) for _ in range(rng.randint(1, 5))
+        )
+    )
+    text = "\n".join(names) if rng.random() < 0.7 else json.dumps(names)
+    return (
+        text,
+        f"{values['path']} contains: {', '.join(names)}."
+        if lang == "en"
+        else f"{values['path']}里有:{'、'.join(names)}。",
+    )
 
 
 def printed(rng: Random, lang: Lang, values: Values) -> tuple[str, str]:
-    text = "\n".join(pick(rng, made_up(rng), str(rng.randint(1, 99999)), f"{made_up(rng)} {rng.randint(1, 999)}", folder(rng), phrase(rng, "en", longest=4)) for _ in range(rng.choice([1, 1, 2, 3])))
+    text = "\n".join(
+        pick(
+            rng,
+            made_up(rng),
+            str(rng.randint(1, 99999)),
+            f"{made_up(rng)} {rng.randint(1, 999)}",
+            folder(rng),
+            phrase(rng, "en", longest=4),
+        )
+        for _ in range(rng.choice([1, 1, 2, 3]))
+    )
     return text, f"The command printed:\n{text}" if lang == "en" else f"命令输出:\n{text}"
 
 
 def weather(rng: Random, lang: Lang, values: Values) -> tuple[str, str]:
-    sky = rng.choice(k.pairs("sunny=晴;cloudy=多云;rainy=有雨;snowy=有雪;windy=有风;foggy=有雾"))[0 if lang == "en" else 1]
+    sky = rng.choice(k.pairs("sunny=晴;cloudy=多云;rainy=有雨;snowy=有雪;windy=有风;foggy=有雾"))[
+        0 if lang == "en" else 1
+    ]
     degrees, place = rng.randint(-20, 42), values["city"]
-    text = pick(rng, f"{degrees} °C, {sky}", json.dumps({"temperature": degrees, "condition": sky}, ensure_ascii=False), f"{place}: {sky}, {degrees} °C")
+    text = pick(
+        rng,
+        f"{degrees} °C, {sky}",
+        json.dumps({"temperature": degrees, "condition": sky}, ensure_ascii=False),
+        f"{place}: {sky}, {degrees} °C",
+    )
     return text, f"In {place} it is {degrees} °C and {sky}." if lang == "en" else f"{place}现在{degrees} °C,{sky}。"
 
 
-def told(key: str, en: str, zh: str, make: Callable[[Random, Lang], str]) -> Callable[[Random, Lang, Values], tuple[str, str]]:
+def told(
+    key: str, en: str, zh: str, make: Callable[[Random, Lang], str]
+) -> Callable[[Random, Lang, Values], tuple[str, str]]:
     def result(rng: Random, lang: Lang, values: Values) -> tuple[str, str]:
         text = make(rng, lang)
         return text, (en if lang == "en" else zh).format(result=text, **values)
@@ -183,18 +263,47 @@ def done(en: str, zh: str) -> Callable[[Random, Lang, Values], tuple[str, str]]:
 
 def page(rng: Random, lang: Lang, values: Values) -> tuple[str, str]:
     title, text = made_up_name(rng, lang), fact(rng, lang)
-    return pick(rng, f"# {title}\n{text}", f"{title}\n\n{text}", text), f"The page says: {text}" if lang == "en" else f"网页上写着:{text}"
+    return pick(
+        rng, f"# {title}\n{text}", f"{title}\n\n{text}", text
+    ), f"The page says: {text}" if lang == "en" else f"网页上写着:{text}"
 
 
 # --- the families -----------------------------------------------------------------------------------------------------
-PATH = Parameter(["path", "path", "file_path", "filename", "file", "filepath"], ["Path of the file", "The file's path", "File to use", "Absolute or relative path"], ["文件路径", "要操作的文件", "文件的路径"])
-DIRECTORY = Parameter(["path", "directory", "dir", "folder"], ["Path of the directory", "The folder", "Directory to use"], ["目录路径", "文件夹", "要操作的目录"])
-QUERY = Parameter(["query", "query", "q", "keywords", "search_query", "text", "term"], ["The search query", "What to search for", "Search terms", "Keywords"], ["搜索关键词", "要搜索的内容", "查询词"])
-COUNT = Parameter(["count", "limit", "max_results", "num_results", "top_k"], ["How many results", "Maximum number of results", "Number of results"], ["结果数量", "最多返回多少条"], "integer")
-URL = Parameter(["url", "url", "address", "link"], ["The address", "URL to open", "Address of the page"], ["网址", "网页地址", "要打开的链接"])
+PATH = Parameter(
+    ["path", "path", "file_path", "filename", "file", "filepath"],
+    ["Path of the file", "The file's path", "File to use", "Absolute or relative path"],
+    ["文件路径", "要操作的文件", "文件的路径"],
+)
+DIRECTORY = Parameter(
+    ["path", "directory", "dir", "folder"],
+    ["Path of the directory", "The folder", "Directory to use"],
+    ["目录路径", "文件夹", "要操作的目录"],
+)
+QUERY = Parameter(
+    ["query", "query", "q", "keywords", "search_query", "text", "term"],
+    ["The search query", "What to search for", "Search terms", "Keywords"],
+    ["搜索关键词", "要搜索的内容", "查询词"],
+)
+COUNT = Parameter(
+    ["count", "limit", "max_results", "num_results", "top_k"],
+    ["How many results", "Maximum number of results", "Number of results"],
+    ["结果数量", "最多返回多少条"],
+    "integer",
+)
+URL = Parameter(
+    ["url", "url", "address", "link"],
+    ["The address", "URL to open", "Address of the page"],
+    ["网址", "网页地址", "要打开的链接"],
+)
 CITY = Parameter(["city", "location", "place"], ["Name of the city", "The city", "Where"], ["城市名", "地点", "城市"])
-TEXT = Parameter(["text", "content", "message"], ["The text", "Text to use", "What to write"], ["文字内容", "文本", "要写的内容"])
-COMMAND = Parameter(["command", "command", "cmd", "script"], ["The command line", "Shell command to run", "Command to execute"], ["命令行", "要执行的命令", "命令"])
+TEXT = Parameter(
+    ["text", "content", "message"], ["The text", "Text to use", "What to write"], ["文字内容", "文本", "要写的内容"]
+)
+COMMAND = Parameter(
+    ["command", "command", "cmd", "script"],
+    ["The command line", "Shell command to run", "Command to execute"],
+    ["命令行", "要执行的命令", "命令"],
+)
 
 
 def values_of(**makers: Callable[[Random, Lang, bool], str | int]) -> Callable[[Random, Lang, bool], Values]:
@@ -385,7 +494,10 @@ FAMILIES = [
            done("The download is complete.", "下载完成。")),
 ]  # fmt: skip
 BY_KEY = {family.key: family for family in FAMILIES}
-MORE_RESULTS = {"en": [" Show {n} results.", " Give me {n} results.", " Limit it to {n} results."], "zh": ["给我{n}条结果。", "只要{n}条结果。", "返回{n}条结果。"]}
+MORE_RESULTS = {
+    "en": [" Show {n} results.", " Give me {n} results.", " Limit it to {n} results."],
+    "zh": ["给我{n}条结果。", "只要{n}条结果。", "返回{n}条结果。"],
+}
 
 
 @dataclass(frozen=True)
@@ -431,7 +543,11 @@ def offer(rng: Random, family: Family, lang: Lang, taken: set[str]) -> Offer:
         schema["additionalProperties"] = False
     if rng.random() < 0.06:
         schema = {"$schema": "http://json-schema.org/draft-07/schema#"} | schema
-    function: Json = {"name": name, "description": rng.choice(family.zh if in_chinese else family.en), "parameters": schema}
+    function: Json = {
+        "name": name,
+        "description": rng.choice(family.zh if in_chinese else family.en),
+        "parameters": schema,
+    }
     if rng.random() < 0.04:
         function["strict"] = True
     return Offer(family, {"type": "function", "function": function}, names)
@@ -447,6 +563,10 @@ def request(rng: Random, chosen: Offer, lang: Lang, *, held: bool) -> tuple[str,
     arguments: Json = {chosen.names[key]: values[key] for key in chosen.family.parameters}
     if "count" in chosen.names and rng.random() < 0.3:
         n = rng.randint(1, 20)
-        text += rng.choice(MORE_RESULTS[lang]).format(n=n) if text[-1] in ".。?!?" else ("." if lang == "en" else "。") + rng.choice(MORE_RESULTS[lang]).format(n=n)
+        text += (
+            rng.choice(MORE_RESULTS[lang]).format(n=n)
+            if text[-1] in ".。?!?"
+            else ("." if lang == "en" else "。") + rng.choice(MORE_RESULTS[lang]).format(n=n)
+        )
         arguments[chosen.names["count"]] = n
     return text, arguments, values

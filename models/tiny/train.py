@@ -3,7 +3,7 @@
 corpus.jsonl is what corpus.py writes. The data are endless (dialogues.py), so nothing is seen twice but by chance;
 README.md is the model's card. Needs torch, transformers, tokenizers and the files of this folder.
 """
-# ruff: noqa: S311
+# ruff: noqa: E501, S311
 
 import argparse
 import importlib.util
@@ -16,9 +16,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import numpy as np
-
 import dialogues
+import numpy as np
 import render
 import words
 
@@ -86,7 +85,10 @@ def make_tokenizer(corpus: list[str], out: Path) -> None:
     bpe = Tokenizer(models.BPE())
     bpe.normalizer = normalizers.NFC()
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(SPLIT), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        [
+            pre_tokenizers.Split(Regex(SPLIT), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     )
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
@@ -180,7 +182,9 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
     step_of = torch.compile(loss_of) if device == "cuda" else loss_of
     queue: mp.Queue[Any] = mp.get_context("spawn").Queue(maxsize=64)
     workers = [
-        mp.get_context("spawn").Process(target=work, args=(1000 + n, options.corpus, options.out, options.context, queue), daemon=True)
+        mp.get_context("spawn").Process(
+            target=work, args=(1000 + n, options.corpus, options.out, options.context, queue), daemon=True
+        )
         for n in range(options.workers)
     ]
     for worker in workers:
@@ -209,7 +213,10 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
         if time.time() - shown > 10:
             shown = time.time()
             speed = (tokens - first) / (time.time() - began) if began and step > 3 else 0.0
-            print(f"{shown - started:6.0f} s  step {step:5}  loss {float(loss.detach()):.4f}  norm {float(norm):.2f}  lr {rate:.5f}  {speed / 1e3:.0f}k tokens/s  queue {queue.qsize()}", flush=True)
+            print(
+                f"{shown - started:6.0f} s  step {step:5}  loss {float(loss.detach()):.4f}  norm {float(norm):.2f}  lr {rate:.5f}  {speed / 1e3:.0f}k tokens/s  queue {queue.qsize()}",
+                flush=True,
+            )
         if began and progress >= 1:
             break
     for worker in workers:
@@ -218,14 +225,31 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
     model.config.use_cache = True
     model.config.dtype = torch.bfloat16
     model.save_pretrained(options.out)
-    ids_of = {"eos_token_id": [VOCABULARY - len(TAGS) - 1, VOCABULARY - len(TAGS) - 3], "pad_token_id": VOCABULARY - len(TAGS) - 3}
-    write_json(options.out / "generation_config.json", ids_of | {"do_sample": True, "temperature": 0.2, "top_k": 20, "top_p": 0.9})
+    ids_of = {
+        "eos_token_id": [VOCABULARY - len(TAGS) - 1, VOCABULARY - len(TAGS) - 3],
+        "pad_token_id": VOCABULARY - len(TAGS) - 3,
+    }
+    write_json(
+        options.out / "generation_config.json",
+        ids_of | {"do_sample": True, "temperature": 0.2, "top_k": 20, "top_p": 0.9},
+    )
     parameters = sum(weight.numel() for weight in model.parameters())
-    return {"parameters": parameters, "steps": step, "tokens": tokens, "seconds": round(time.time() - started, 1), "loss": float(loss.detach())}
+    return {
+        "parameters": parameters,
+        "steps": step,
+        "tokens": tokens,
+        "seconds": round(time.time() - started, 1),
+        "loss": float(loss.detach()),
+    }
 
 
 # --- measuring --------------------------------------------------------------------------------------------------------
-def answers(folder: Path, prompts: list[tuple[list[dict[str, Any]], list[dict[str, Any]] | None]], batch: int = 64, longest: int = 160) -> list[str]:
+def answers(
+    folder: Path,
+    prompts: list[tuple[list[dict[str, Any]], list[dict[str, Any]] | None]],
+    batch: int = 64,
+    longest: int = 160,
+) -> list[str]:
     """What the bf16 model says to each (messages, tools), greedily; control tokens removed, tags kept."""
     import torch
     from tokenizers import Tokenizer
@@ -235,7 +259,12 @@ def answers(folder: Path, prompts: list[tuple[list[dict[str, Any]], list[dict[st
     model = Qwen3ForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).to(device).eval()
     bpe = Tokenizer.from_file(str(folder / "tokenizer.json"))
     pad, end = model.config.pad_token_id, model.config.eos_token_id
-    encoded = [bpe.encode("".join(text for text, _ in render.segments(*prompt)) + "<|im_start|>assistant\n", add_special_tokens=False).ids for prompt in prompts]
+    encoded = [
+        bpe.encode(
+            "".join(text for text, _ in render.segments(*prompt)) + "<|im_start|>assistant\n", add_special_tokens=False
+        ).ids
+        for prompt in prompts
+    ]
     order = sorted(range(len(encoded)), key=lambda n: len(encoded[n]))
     said = [""] * len(encoded)
     for start in range(0, len(order), batch):
@@ -244,7 +273,17 @@ def answers(folder: Path, prompts: list[tuple[list[dict[str, Any]], list[dict[st
         ids = torch.tensor([[pad] * (width - len(encoded[n])) + encoded[n] for n in chunk], device=device)
         mask = torch.tensor([[0] * (width - len(encoded[n])) + [1] * len(encoded[n]) for n in chunk], device=device)
         with torch.inference_mode():
-            out = model.generate(input_ids=ids, attention_mask=mask, max_new_tokens=longest, do_sample=False, temperature=None, top_k=None, top_p=None, eos_token_id=[end], pad_token_id=pad)
+            out = model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                max_new_tokens=longest,
+                do_sample=False,
+                temperature=None,
+                top_k=None,
+                top_p=None,
+                eos_token_id=[end],
+                pad_token_id=pad,
+            )
         for n, row in zip(chunk, out[:, width:].tolist(), strict=True):
             cut = row.index(end) if end in row else len(row)
             said[n] = bpe.decode(row[:cut], skip_special_tokens=False)
@@ -277,19 +316,35 @@ def measure(folder: Path, count: int, seed: int) -> dict[str, Any]:
             report[f"{lang}_{kind}"] = round(sum(hits) / len(hits), 4)
         report[f"{lang}_exact"] = round(sum(right) / len(right), 4)
         searches = [(one, text) for one, text in zip(prompts, said, strict=True) if one["kind"] == "search"]
-        copied = [next(iter(one["expected"][0]["arguments"].values())) in [v for call in called(text) or [] for v in call["arguments"].values()] for one, text in searches]
+        copied = [
+            next(iter(one["expected"][0]["arguments"].values()))
+            in [v for call in called(text) or [] for v in call["arguments"].values()]
+            for one, text in searches
+        ]
         report[f"{lang}_copy"] = round(sum(copied) / len(copied), 4)
-        mistakes += [{"asked": one["messages"][-1]["content"], "expected": one["expected"], "said": text} for one, text, hit in zip(prompts, said, right, strict=True) if not hit]
+        mistakes += [
+            {"asked": one["messages"][-1]["content"], "expected": one["expected"], "said": text}
+            for one, text, hit in zip(prompts, said, right, strict=True)
+            if not hit
+        ]
         for kind in ("question", "memory", "call"):
             cases = []
             while len(cases) < count // 2:
                 one = dialogues.dialogue(rng, held=True, kind="call" if kind == "call" else "chat", lang=lang)
-                if one["kind"] == kind and one["messages"][-1]["role"] == "assistant" and (kind != "call" or one["messages"][-2]["role"] == "tool"):
+                if (
+                    one["kind"] == kind
+                    and one["messages"][-1]["role"] == "assistant"
+                    and (kind != "call" or one["messages"][-2]["role"] == "tool")
+                ):
                     cases.append(one)
             said = answers(folder, [(one["messages"][:-1], one["tools"]) for one in cases])
             hits = [text == one["messages"][-1]["content"] for one, text in zip(cases, said, strict=True)]
             report[f"{lang}_{'result' if kind == 'call' else kind}"] = round(sum(hits) / len(hits), 4)
-            mistakes += [{"asked": one["messages"][-2]["content"], "expected": one["messages"][-1]["content"], "said": text} for one, text, hit in zip(cases, said, hits, strict=True) if not hit]
+            mistakes += [
+                {"asked": one["messages"][-2]["content"], "expected": one["messages"][-1]["content"], "said": text}
+                for one, text, hit in zip(cases, said, hits, strict=True)
+                if not hit
+            ]
     rng.shuffle(mistakes)
     return {"prompts": count, "figures": report, "mistakes": mistakes[:40]}
 

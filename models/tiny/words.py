@@ -1,5 +1,5 @@
 """Phrases and names to copy: the point is that the model cannot know them. Real words, made-up ones, both languages."""
-# ruff: noqa: S311
+# ruff: noqa: E501, SIM905
 
 import re
 import zlib
@@ -51,7 +51,10 @@ def learn(passages: list[str]) -> None:
 
 
 def made_up(rng: Random) -> str:
-    return "".join(rng.choice(_ONSETS) + rng.choice(_VOWELS) + (rng.choice(_CODAS) if rng.random() < 0.6 else "") for _ in range(rng.choice([1, 2, 2, 3])))
+    return "".join(
+        rng.choice(_ONSETS) + rng.choice(_VOWELS) + (rng.choice(_CODAS) if rng.random() < 0.6 else "")
+        for _ in range(rng.choice([1, 2, 2, 3]))
+    )
 
 
 def made_up_name(rng: Random, lang: Lang, *, plain: bool = False) -> str:
@@ -117,8 +120,27 @@ def _chinese(rng: Random) -> str:
     elif kind < 0.8:
         text = "".join(rng.choice(k.COMMON_HANZI) for _ in range(rng.choice([2, 3, 4, 4, 5, 6, 8, 10])))
     else:
-        text = rng.choice([zh for _, zh in k.CITIES] + [row[1] for row in k.COUNTRIES] + [zh for *_, items in k.CATEGORIES for _, zh in items])
-        text += pick(rng, "的天气", "旅游攻略", "的历史", "新闻", "价格", "怎么做", "是什么", "的人口", "最新消息", "教程", "的首都", "地图", "")
+        text = rng.choice(
+            [zh for _, zh in k.CITIES]
+            + [row[1] for row in k.COUNTRIES]
+            + [zh for *_, items in k.CATEGORIES for _, zh in items]
+        )
+        text += pick(
+            rng,
+            "的天气",
+            "旅游攻略",
+            "的历史",
+            "新闻",
+            "价格",
+            "怎么做",
+            "是什么",
+            "的人口",
+            "最新消息",
+            "教程",
+            "的首都",
+            "地图",
+            "",
+        )
     extra = rng.random()
     if extra < 0.12:
         text += pick(rng, "", " ") + rng.choice(_TECH)
