@@ -419,7 +419,7 @@ def sound(rng: Random, lang: Lang) -> Turn:
             f"What sound does {a(animal)} make?",
             f"How does {a(animal)} sound?",
             f"What noise does {a(animal)} make?",
-        ), f"{cap(a(animal))} has."
+        ), f"{cap(a(animal))} {verb}."
     return pick(rng, f"{zh}怎么叫?", f"{zh}的叫声是什么?", f"{zh}会发出什么声音?"), f"{zh}的叫声是“{noise}”。"
 
 
