@@ -142,7 +142,7 @@ def test_poor_calibration_is_refused_unless_it_is_asked_for(tmp_path: Path) -> N
 
 
 def test_random_weights_need_no_evaluation_and_others_do(tmp_path: Path) -> None:
-    assert not recipe.load(MODELS / "tiny.yaml").evaluation.text
+    assert not recipe.load(MODELS / "qwen3-4b-synthetic.yaml").evaluation.text
     without = GOOD[: GOOD.index("evaluation:")] + GOOD[GOOD.index("serving:") :]
     assert refused(tmp_path, without) == [
         "1: evaluation.text and evaluation.tools are required: the artifact is measured on them"
