@@ -44,7 +44,7 @@ def quantize(
     model.layer_callback = _LayerCallback(advance)
     rows = [{"input_ids": list(sequence), "attention_mask": [1] * len(sequence)} for sequence in sequences]
     log = model.quantize(rows, batch_size=options.batch_size)
-    _trust(log["gptq"])
+    _trust(log["gptaq" if options.gptaq_alpha else "gptq"])
     model.save(str(out))
     _tidy(out)
 
