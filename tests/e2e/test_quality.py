@@ -107,11 +107,20 @@ def test_the_baked_artifact_passes_and_holds_its_report(model: Path, quantize: J
 
 
 @pytest.mark.parametrize("damage", [scale_up, shuffle_codes])
-def test_damaged_weights_miss_a_gate(damage: Callable[[Path], None], model: Path, quantize: Judge) -> None:
+def test_damaged_weights_kill_the_canary(damage: Callable[[Path], None], model: Path, quantize: Judge) -> None:
     damage(model)
     status, log = quantize(*EVALUATE)
     assert status == 1, log
+    assert "these are not the weights that were evaluated" in log
+
+
+def test_shuffled_codes_miss_the_gates(model: Path, quantize: Judge) -> None:
+    shuffle_codes(model)
+    (model / "hearth.json").unlink()  # and with it the canary
+    status, log = quantize(*EVALUATE)
+    assert status == 1, log
     assert "MISSED  KL / KL of rounding" in log
+    assert "MISSED  KL divergence, mean" in log
     assert "Traceback" not in log
 
 

@@ -209,6 +209,18 @@ def test_other_held_out_data_are_measured_anew(tmp_path: Path, run: Run, calls: 
     assert calls == ["calibrate", "quantize", "evaluate", "evaluate"]
 
 
+def test_an_artifact_is_judged_by_its_canary_first(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = run().recipe
+    work = tmp_path / "work"
+    computed = [[-0.51]]
+    monkeypatch.setattr(evaluate, "logprobs", lambda source, artifact, prompts: computed)
+    monkeypatch.setattr(evaluate, "encode", lambda rows, prompts, *_: HeldOut(rows, prompts, [], [], None))
+    assert pipeline.judge(recipe, tmp_path, tmp_path / "out", work, Log()).passed
+    computed[0][0] = -0.6
+    with pytest.raises(QualityError, match=r"canary prompt 0: log-probabilities differ by 0\.1000 .*, at most 0\.02"):
+        pipeline.judge(recipe, tmp_path, tmp_path / "out", work, Log())
+
+
 def test_rows_that_calibration_sees_are_not_held_out(tmp_path: Path, run: Run) -> None:
     (tmp_path / "held.jsonl").write_text('{"messages": [{"role": "user", "content": "hello"}]}', "utf-8")
     with pytest.raises(EvaluationError, match=r"held\.jsonl:1: is calibration's row .*rows\.jsonl:\d+ too"):

@@ -103,6 +103,11 @@ def test_the_canary_has_both_languages_and_the_end_of_a_tool_prompt() -> None:
     assert len(quality.canary_prompts(text[:2], [False, False], [])) == 2
 
 
+def test_canary_differences_are_means_of_a_prompt() -> None:
+    assert quality.canary_differences([[-1.0, -2.0], [-3.0]], [[-1.5, -1.5], [-3.0]]) == [0.5, 0.0]
+    assert math.isnan(quality.canary_differences([[-1.0]], [[math.nan]])[0])
+
+
 # --- gates ------------------------------------------------------------------------------------------------------------
 LIMITS = Limits(tool_match=0.95)
 

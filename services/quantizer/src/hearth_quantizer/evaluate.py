@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ Read = Callable[[str], Floats]
 Sequences = Sequence[Sequence[int]]
 # vLLM's bfloat16 activations and 8 bit KV cache against the reference here, averaged over a prompt's tokens.
 CANARY_LIMIT = 0.08
+# The same computation once more, on another machine or at another precision.
+SAME_LIMIT = 0.02
 _CHUNK = 1 << 26  # logits held at once
 _BATCH = 8192  # tokens of text in one forward pass
 _ANSWERS = 32  # tool prompts answered at once
@@ -132,9 +135,10 @@ class Subject:
         self.precision = _precision(torch, self.device, loaded.num_parameters())
         self._model = loaded.to(self.device, self.precision).eval()
         ends = self._model.generation_config.eos_token_id
+        self._ends = ends if isinstance(ends, list) else [ends]
         # Greedy, whatever the model's own defaults of sampling are.
         self._model.generation_config = GenerationConfig(
-            eos_token_id=ends, pad_token_id=ends[0] if isinstance(ends, list) else ends, do_sample=False
+            eos_token_id=self._ends, pad_token_id=self._ends[0], do_sample=False
         )
         self._parameters = dict(self._model.named_parameters())
 
@@ -207,9 +211,45 @@ class Subject:
                     input_ids=ids.to(self.device), attention_mask=mask.to(self.device), max_new_tokens=limit
                 )
             for index, row in zip(batch, made[:, longest:].tolist(), strict=True):
-                found[index] = row
+                stop = next((place for place, token in enumerate(row) if token in self._ends), len(row))
+                found[index] = row[: stop + 1]
             advance(start + len(batch))
         return found
+
+    def answers_like(
+        self, drafts: Sequences, asked: Sequences, limit: int, advance: Callable[[int], None]
+    ) -> list[list[int]]:
+        """The same answers as `answers`, sooner: those of another variant are checked in one pass.
+
+        Tokens are made one by one only from where this variant would have said something else.
+        """
+        both = [[*prompt, *draft] for prompt, draft in zip(asked, drafts, strict=True)]
+        said = self._favourites(both, [len(draft) for draft in drafts])
+        found: list[list[int]] = []
+        for own, draft in zip(said, drafts, strict=True):
+            pairs = zip(own, draft, strict=True)
+            same = next((place for place, (ours, theirs) in enumerate(pairs) if ours != theirs), len(draft))
+            found.append(own[: same + 1])
+        open_ended = [index for index, row in enumerate(found) if row[-1] not in self._ends and len(row) < limit]
+        settled = len(asked) - len(open_ended)
+        advance(settled)
+        begun = [[*asked[index], *found[index]] for index in open_ended]
+        for index, rest in zip(
+            open_ended, self.answers(begun, limit, lambda done: advance(settled + done)), strict=True
+        ):
+            found[index] = (found[index] + rest)[:limit]
+        return found
+
+    def _favourites(self, sequences: Sequences, counts: Sequence[int]) -> list[list[int]]:
+        """The most likely token at each of the last `count` places of each sequence, given what stands before it."""
+        hidden = self.hidden(sequences)
+        ends = np.cumsum([len(sequence) - 1 for sequence in sequences])
+        with self._torch.inference_mode():
+            head = self._model.lm_head.weight
+            return [
+                (hidden[end - count : end] @ head.T).argmax(-1).tolist()
+                for end, count in zip(ends, counts, strict=True)
+            ]
 
     def logprobs(self, sequences: Sequences) -> tuple[tuple[float, ...], ...]:
         """ln p of every token but the first of each sequence."""
@@ -217,6 +257,13 @@ class Subject:
         tokens = -self.compare(hidden, hidden, head, sequences).nll
         ends = np.cumsum([len(sequence) - 1 for sequence in sequences])
         return tuple(tuple(float(value) for value in part.round(5)) for part in np.split(tokens, ends[:-1]))
+
+
+def logprobs(source: Path, artifact: Path, prompts: Sequences) -> tuple[tuple[float, ...], ...]:
+    """ln p of every token but the first of each prompt, by the artifact's weights."""
+    subject, quantized = Subject(source), Checkpoint(artifact)
+    subject.load(_names(quantized), quantized.weight)
+    return subject.logprobs(prompts)
 
 
 def divergence(source: Path, artifact: Path | None, group_size: int, text: Sequences) -> tuple[Tokens, Tokens]:
@@ -236,28 +283,32 @@ def measure(source: Path, artifact: Path, held: HeldOut, evaluation: Evaluation,
         raise EvaluationError(f"{artifact}: config.json: quantization_config.group_size is missing")
     subject = Subject(source)
     linears = [f"{name}.weight" for name in original.model.linears()]
-    answers: dict[str, list[str]] = {}
+    said: dict[str, list[list[int]]] = {}
     tokens: dict[str, Tokens] = {}
     reference, head = subject.hidden(held.text), subject.head
     log.say("evaluate", f"{len(held.text)} rows of text, {len(held.asked)} tool prompts, on {subject.device}")
     with log.progress("evaluate", 3 * len(held.asked), "answers") as advance:
 
         def score(variant: str) -> None:
-            done = len(answers) * len(held.asked)
-            made = subject.answers(held.asked, evaluation.answer_tokens, lambda count: advance(done + count))
-            answers[variant] = [held.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in made]
+            done = len(said) * len(held.asked)
+            answer = partial(subject.answers_like, said["fp"]) if said else subject.answers
+            said[variant] = answer(held.asked, evaluation.answer_tokens, lambda count: advance(done + count))
             tokens[variant] = subject.compare(subject.hidden(held.text), reference, head, held.text)
 
         score("fp")
         layers = _by_layer(subject, original, quantized, held.text, head)
         subject.load(linears, original.rounded(quantized.group_size))
         score("rtn")
-        subject.load([*linears, *original.model.plain()], quantized.weight)
+        subject.load(_names(quantized), quantized.weight)
         score("int4")
     wide = [_is_wide(held.tokenizer.decode(ids)) for ids in held.text]
     prompts = quality.canary_prompts(held.text, wide, held.asked)
     canary = Canary(prompts=prompts, logprobs=subject.logprobs(prompts), max_mean_difference=CANARY_LIMIT)
 
+    answers = {
+        variant: [held.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in made]
+        for variant, made in said.items()
+    }
     right = {variant: _right(held.prompts, texts) for variant, texts in answers.items()}
     languages = [prompt.lang for prompt in held.prompts]
     lengths = [len(sequence) - 1 for sequence in held.text]
@@ -280,6 +331,11 @@ def measure(source: Path, artifact: Path, held: HeldOut, evaluation: Evaluation,
         worst_tools=tuple(_worst_tools(held.prompts, answers, right)),
     )
     return measured, canary
+
+
+def _names(checkpoint: Checkpoint) -> list[str]:
+    """Every parameter of the dense model."""
+    return [*(f"{name}.weight" for name in checkpoint.model.linears()), *checkpoint.model.plain()]
 
 
 def _by_layer(

@@ -3,7 +3,7 @@
 import json
 import platform
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,10 +88,15 @@ def make(recipe: Recipe, root: Path, shop: Workshop, device_memory: float | None
 def judge(recipe: Recipe, root: Path, folder: Path, work: Path, log: Log) -> Report:
     """Measure an artifact that is there already against the recipe's source and limits.
 
-    It need not have a manifest, nor match one. Raises QualityError.
+    Where it has a manifest with a canary, its weights must be the ones that were evaluated; hashes are not compared.
+    Raises QualityError.
     """
     with steps.workshop(work, log) as shop:
         original = source.fetch(recipe.source, root, shop)
+        if (folder / MANIFEST).is_file() and (canary := Manifest.load(folder).canary):
+            with log.capture(work / "canary.log"):
+                computed = evaluate.logprobs(original, folder, canary.prompts)
+            _same(canary, computed)
         with log.capture(work / "evaluate.log"):
             evaluated = _measure(recipe, root, original, folder, log)
         return _pass(recipe, evaluated.measured, work, log)
@@ -193,6 +198,15 @@ def _measure(recipe: Recipe, root: Path, folder: Path, quantized: Path, log: Log
     held = evaluate.encode(rows, prompts, folder, quantized, recipe.evaluation)
     measured, canary = evaluate.measure(folder, quantized, held, recipe.evaluation, log)
     return Evaluated(measured=measured, canary=canary)
+
+
+def _same(canary: Canary, computed: Sequence[Sequence[float]]) -> None:
+    for index, difference in enumerate(quality.canary_differences(canary.logprobs, computed)):
+        if not difference <= evaluate.SAME_LIMIT:  # NaN is above every limit
+            raise QualityError(
+                f"canary prompt {index}: log-probabilities differ by {difference:.4f} from the manifest's, at most "
+                f"{evaluate.SAME_LIMIT:g} is allowed: these are not the weights that were evaluated"
+            )
 
 
 def evaluation_inputs(recipe: Recipe, root: Path) -> dict[str, Any]:

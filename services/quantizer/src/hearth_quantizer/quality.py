@@ -257,6 +257,13 @@ def canary_prompts(
     return tuple(tuple(sequence[-CANARY_TOKENS:]) for sequence in picked)
 
 
+def canary_differences(recorded: Sequence[Sequence[float]], computed: Sequence[Sequence[float]]) -> list[float]:
+    """Mean |Δ ln p| of each prompt."""
+    return [
+        float(np.abs(np.array(theirs) - np.array(ours)).mean()) for theirs, ours in zip(recorded, computed, strict=True)
+    ]
+
+
 def judge(metrics: Metrics, limits: Limits) -> tuple[Gate, ...]:
     """Each limit of the recipe, held against what was measured."""
     fp, int4, rtn = metrics.fp, metrics.int4, metrics.rtn
