@@ -35,10 +35,11 @@ quantize: ## quantize HEARTH_RECIPE in a container (on the GPU if there is one) 
 	HEARTH_WEIGHTS= bake quantizer
 	mkdir -p weights
 	docker run --rm --init "$${gpu[@]}" --user "$$(id -u):$$(id -g)" --cap-drop ALL --security-opt no-new-privileges \
-		--volume "$$PWD/models:/models:ro" --volume "$$PWD/weights:/weights" --env HF_TOKEN --env HOME=/tmp \
+		--volume "$$PWD/models:/models:ro" --volume "$$PWD/weights:/weights" --env HF_TOKEN --env HEARTH_DEVICE_MEMORY_GIB --env HOME=/tmp \
 		$$([ "$$HEARTH_CA" = /dev/null ] || echo --volume "$$HEARTH_CA:/run/secrets/ca:ro" --env SSL_CERT_FILE=/run/secrets/ca) \
-		"$${HEARTH_REGISTRY:-}hearth-quantizer:$${HEARTH_VERSION:-0.1.0}-$${HEARTH_ACCELERATOR:-cpu}" \
-		"/models/$$recipe.yaml" --work "/weights/.$$recipe.work" --out "/weights/$$recipe" $(ARGS)
+		"$${HEARTH_REGISTRY:-}hearth-quantizer:$${HEARTH_VERSION:-0.1.0}$${HEARTH_BACKEND:+-$$HEARTH_BACKEND}-$${HEARTH_ACCELERATOR:-cpu}" \
+		"/models/$$recipe.yaml" $${HEARTH_BACKEND:+--backend "$$HEARTH_BACKEND"} \
+		--work "/weights/.$$recipe.work" --out "/$$made" $(ARGS)
 
 reload: ## bring a change of SERVICE (default: gateway) into the running stack, touching nothing else
 	@$(host); service=$(or $(SERVICE),gateway)

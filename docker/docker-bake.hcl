@@ -2,6 +2,7 @@
 variable "HEARTH_REGISTRY" { default = "" }             # with its slash: ghcr.io/me/
 variable "HEARTH_VERSION" { default = "0.1.0" }
 variable "HEARTH_RECIPE" { default = "" }               # default: the recipe of the target's profile
+variable "HEARTH_BACKEND" { default = "" }              # gptqmodel or auto-gptq, as part of the tag; default: the recipe's
 variable "HEARTH_WEIGHTS" { default = "" }              # a folder with an artifact: nothing is quantized in the build
 variable "HEARTH_WHEELS" { default = "docker/wheels" }  # a folder with local wheels, or none
 variable "HEARTH_CA" { default = "/dev/null" }          # a CA bundle
@@ -17,6 +18,11 @@ function "recipe" {
   result = HEARTH_RECIPE == "" ? default : HEARTH_RECIPE
 }
 
+function "suffix" {
+  params = []
+  result = HEARTH_BACKEND == "" ? "" : "-${HEARTH_BACKEND}"
+}
+
 group "cpu" { targets = ["engine-cpu", "gateway"] }
 group "gpu" { targets = ["engine-cuda", "gateway"] }
 
@@ -30,22 +36,22 @@ target "common" {
 target "engine-cpu" {
   inherits = ["common"]
   target   = "engine-cpu"
-  args     = { RECIPE = recipe("tiny"), ACCELERATOR = "cpu" }
-  tags     = image("hearth-engine", "${HEARTH_VERSION}-${recipe("tiny")}-cpu")
+  args     = { RECIPE = recipe("tiny"), BACKEND = HEARTH_BACKEND, ACCELERATOR = "cpu" }
+  tags     = image("hearth-engine", "${HEARTH_VERSION}-${recipe("tiny")}${suffix()}-cpu")
 }
 
 target "engine-cuda" {
   inherits = ["common"]
   target   = "engine-cuda"
-  args     = { RECIPE = recipe("qwen3-4b-instruct-2507"), ACCELERATOR = "cuda" }
-  tags     = image("hearth-engine", "${HEARTH_VERSION}-${recipe("qwen3-4b-instruct-2507")}-cuda")
+  args     = { RECIPE = recipe("qwen3-4b-instruct-2507"), BACKEND = HEARTH_BACKEND, ACCELERATOR = "cuda" }
+  tags     = image("hearth-engine", "${HEARTH_VERSION}-${recipe("qwen3-4b-instruct-2507")}${suffix()}-cuda")
 }
 
 target "quantizer" {
   inherits = ["common"]
-  target   = "quantizer"
+  target   = HEARTH_BACKEND == "" ? "quantizer-gptqmodel" : "quantizer-${HEARTH_BACKEND}"
   args     = { ACCELERATOR = HEARTH_ACCELERATOR }
-  tags     = image("hearth-quantizer", "${HEARTH_VERSION}-${HEARTH_ACCELERATOR}")
+  tags     = image("hearth-quantizer", "${HEARTH_VERSION}${suffix()}-${HEARTH_ACCELERATOR}")
 }
 
 target "gateway" {

@@ -43,9 +43,14 @@ local_wheels() {
 : "${HEARTH_CA:=$(custom_ca)}"
 : "${HEARTH_WHEELS:=$(local_wheels)}"
 recipe=${HEARTH_RECIPE:-$([ "$COMPOSE_PROFILES" = gpu ] && echo qwen3-4b-instruct-2507 || echo tiny)}
+case ${HEARTH_BACKEND:=} in
+    '' | gptqmodel | auto-gptq) ;;
+    *) die "HEARTH_BACKEND=$HEARTH_BACKEND: unknown back end; allowed: gptqmodel, auto-gptq" ;;
+esac
 # Weights that `make quantize` made are baked as they are; otherwise the build quantizes.
-: "${HEARTH_WEIGHTS:=$([ -f "weights/$recipe/hearth.json" ] && echo "weights/$recipe" || true)}"
-export COMPOSE_PROFILES HEARTH_CA=${HEARTH_CA:-/dev/null} HEARTH_WHEELS HEARTH_WEIGHTS
+made=weights/$recipe${HEARTH_BACKEND:+-$HEARTH_BACKEND}
+: "${HEARTH_WEIGHTS:=$([ -f "$made/hearth.json" ] && echo "$made" || true)}"
+export COMPOSE_PROFILES HEARTH_CA=${HEARTH_CA:-/dev/null} HEARTH_WHEELS HEARTH_WEIGHTS HEARTH_BACKEND
 bind=${HEARTH_BIND:-127.0.0.1:8080}
 [[ $bind == *:* ]] || bind=0.0.0.0:$bind   # a port alone is every address, as Compose reads it
 # shellcheck disable=SC2034  # for the recipes

@@ -21,4 +21,5 @@ compile torch-cpu "${cpu[@]}"
 # torch alone: what it depends on stands in the two lists that build on it.
 awk '/^#/ || /^torch==/ {keep = 1; print; next} /^[a-z]/ {keep = 0} keep' torch-cpu.txt > torch-cpu.tmp && mv torch-cpu.tmp torch-cpu.txt
 compile quantizer --no-emit-package torch "${cpu[@]}"
+compile quantizer-auto-gptq --no-emit-package torch "${cpu[@]}"
 "$uv" export -q --project ../.. --package hearth-gateway --no-emit-workspace --no-dev --locked --no-annotate --no-header -o gateway.txt

@@ -32,6 +32,16 @@ def free_port() -> int:
         return int(s.getsockname()[1])
 
 
+def baked_model(client: docker.DockerClient, image: str, folder: Path) -> Path:
+    """An engine image's artifact, copied into a folder."""
+    container = client.containers.create(image)
+    try:
+        subprocess.run(["docker", "cp", "-q", f"{container.id}:/opt/hearth/model", folder], check=True)
+    finally:
+        container.remove()
+    return folder / "model"
+
+
 @dataclass
 class Stack:
     url: str
@@ -98,10 +108,4 @@ def artifact(
     images: dict[str, str], engine_client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """The baked artifact, copied out of the engine image."""
-    folder = tmp_path_factory.mktemp("artifact")
-    container = engine_client.containers.create(images["engine"])
-    try:
-        subprocess.run(["docker", "cp", "-q", f"{container.id}:/opt/hearth/model", folder], check=True)
-    finally:
-        container.remove()
-    return folder / "model"
+    return baked_model(engine_client, images["engine"], tmp_path_factory.mktemp("artifact"))

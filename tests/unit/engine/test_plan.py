@@ -196,6 +196,11 @@ def test_settings_for_gpus_are_noted_on_the_cpu(tiny: Manifest, cpu: Cpu) -> Non
     assert "HEARTH_VRAM_BUDGET_GIB" in notes
 
 
+def test_what_the_model_is_not_good_for_is_noted_first(tiny: Manifest, settings: Settings, cpu: Cpu) -> None:
+    warned = tiny.model_copy(update={"source": tiny.source.model_copy(update={"warning": "only to be measured"})})
+    assert plan(warned, settings, cpu).notes == ("only to be measured", *plan(tiny, settings, cpu).notes)
+
+
 def test_threads_on_the_cpu_can_be_set(tiny: Manifest, cpu: Cpu) -> None:
     assert plan(tiny, Settings(cpu_threads=1), cpu).environment["OMP_NUM_THREADS"] == "1"
 

@@ -66,3 +66,21 @@ def test_env_file_counts_where_the_environment_is_silent(tmp_path: Path) -> None
     (tmp_path / ".env").write_text("COMPOSE_PROFILES=gpu\nHEARTH_BIND=127.0.0.1:9\nHEARTH_RECIPE=other\n")
     printed = host("echo $bind $HEARTH_RECIPE $recipe $COMPOSE_PROFILES", cwd=tmp_path, HEARTH_BIND="10.0.0.1:80")
     assert printed == "10.0.0.1:80 other other cpu"
+
+
+def test_another_back_end_has_weights_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "docker").symlink_to(ROOT / "docker")
+    (tmp_path / ".env").touch()
+    for made in ("weights/tiny", "weights/tiny-auto-gptq"):
+        (tmp_path / made).mkdir(parents=True)
+        (tmp_path / made / "hearth.json").touch()
+    tiny = {"HEARTH_RECIPE": "tiny", "COMPOSE_PROFILES": "cpu"}
+    assert host("echo $HEARTH_WEIGHTS", cwd=tmp_path, **tiny) == "weights/tiny"
+    assert host("echo $HEARTH_WEIGHTS", cwd=tmp_path, HEARTH_BACKEND="auto-gptq", **tiny) == "weights/tiny-auto-gptq"
+    assert host("echo [$HEARTH_WEIGHTS]", cwd=tmp_path, HEARTH_BACKEND="gptqmodel", **tiny) == "[]"
+
+
+def test_an_unknown_back_end_is_refused() -> None:
+    with pytest.raises(subprocess.CalledProcessError) as error:
+        host("true", HEARTH_BACKEND="awq")
+    assert error.value.stderr == "error: HEARTH_BACKEND=awq: unknown back end; allowed: gptqmodel, auto-gptq\n"

@@ -1,4 +1,4 @@
-"""Calibration data: enough rows, long enough, each problem named by file and row; and the data of the repository."""
+"""Calibration data: its formats, enough rows, long enough, problems named by file and row; the repository's data."""
 
 import json
 import subprocess
@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from hearth_quantizer import calibration
 from hearth_quantizer.calibration import CalibrationError, Row
@@ -33,35 +35,127 @@ def encode(row: Row) -> list[int]:
 SETTINGS = Calibration(files=(Path("rows.jsonl"),), samples=128, tokens=200)
 
 
+CALL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+TURNS = [
+    {"role": "user", "content": "go"},
+    {"role": "assistant", "content": None, "tool_calls": [CALL]},
+    {"role": "tool", "tool_call_id": "1", "content": "done"},
+]
+TOOLS = [{"type": "function", "function": {"name": "f"}}]
+
+
+def columns(path: Path, **values: list[Any]) -> Path:
+    parquet.write_table(pa.table(values), path)
+    return path
+
+
 def test_rows_keep_tools_calls_and_results(tmp_path: Path) -> None:
-    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-    turns = [
-        {"role": "user", "content": "go"},
-        {"role": "assistant", "content": None, "tool_calls": [call]},
-        {"role": "tool", "tool_call_id": "1", "content": "done"},
-    ]
-    tools = [{"type": "function", "function": {"name": "f"}}]
-    (found,) = calibration.read([write(tmp_path / "rows.jsonl", [{"messages": turns, "tools": tools}])])
-    assert found.tools == tuple(tools)
+    (found,) = calibration.read([write(tmp_path / "rows.jsonl", [{"messages": TURNS, "tools": TOOLS}])])
+    assert found.tools == tuple(TOOLS)
     assert [message["role"] for message in found.chat()] == ["user", "assistant", "tool"]
-    assert found.chat()[1] == {"role": "assistant", "tool_calls": (call,)}
+    assert found.chat()[1] == {"role": "assistant", "tool_calls": (CALL,)}
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_parquet_rows_are_those_of_jsonl(tmp_path: Path, as_json: bool) -> None:
+    """Nested columns fill what a row lacks with nulls; lists whose items differ too much come as JSON."""
+    plain = [{"role": "user", "content": "hello"}]
+    messages: list[Any] = [TURNS, plain]
+    tools: list[Any] = [TOOLS, None]
+    if as_json:
+        messages, tools = [json.dumps(TURNS), json.dumps(plain)], [json.dumps(TOOLS), None]
+    found = calibration.read([columns(tmp_path / "rows.parquet", messages=messages, tools=tools)])
+    same = calibration.read(
+        [write(tmp_path / "rows.jsonl", [{"messages": TURNS, "tools": TOOLS}, {"messages": plain}])]
+    )
+    assert [row.model_dump() for row in found] == [row.model_dump() for row in same]
+    assert [row.place for row in found] == [f"{tmp_path}/rows.parquet:{number}" for number in (1, 2)]
+
+
+def test_formats_and_kinds_of_rows_mix(tmp_path: Path) -> None:
+    files = [
+        write(tmp_path / "one.jsonl", [row(), {"text": "a book"}]),
+        columns(tmp_path / "two.parquet", text=["一本书", None], messages=[None, [{"role": "user", "content": "x"}]]),
+    ]
+    found = calibration.read(files)
+    assert [row.text for row in found] == [None, "a book", "一本书", None]
+    assert [len(row.messages) for row in found] == [2, 0, 0, 1]
+
+
+def test_a_long_parquet_file_counts_on(tmp_path: Path) -> None:
+    path = columns(tmp_path / "rows.parquet", text=["x"] * 700 + [None])
+    with pytest.raises(CalibrationError, match=r"rows\.parquet:701: a row has either messages"):
+        calibration.read([path])
 
 
 @pytest.mark.parametrize(
     ("bad", "problem"),
     [
-        ("{", "rows.jsonl:2: is not a JSON object"),
-        ([1], "rows.jsonl:2: is not a JSON object"),
-        ({"text": "x"}, "rows.jsonl:2: messages: Field required"),
-        ({"messages": []}, "rows.jsonl:2: messages: Tuple should have at least 1 item"),
-        ({"messages": [{"role": "robot", "content": ""}]}, "rows.jsonl:2: messages.0.role: Input should be 'system', "),
-        ({**row(), "tool": []}, "rows.jsonl:2: tool: Extra inputs are not permitted"),
+        ("{", "is not JSON: Expecting property name"),
+        ("", "is not JSON: Expecting value"),
+        ([1], "is not a JSON object but list"),
+        ({}, "a row has either messages, at least one, or text"),
+        ({"messages": []}, "a row has either messages, at least one, or text"),
+        ({"text": ""}, "text: String should have at least 1 character"),
+        ({"text": 3}, "text: Input should be a valid string"),
+        ({**row(), "text": "x"}, "a row has either messages, at least one, or text"),
+        ({"text": "x", "tools": []}, "tools go with messages, not with text"),
+        ({"messages": "hello"}, "messages: Input should be a valid tuple"),
+        ({"messages": ["hello"]}, "messages.0: Input should be a valid dictionary"),
+        ({"messages": [{"role": "robot", "content": ""}]}, "messages.0.role: Input should be 'system', "),
+        ({"messages": [{"role": "user", "content": 3}]}, "messages.0.content: Input should be a valid string"),
+        ({"messages": [{"role": "user", "contents": "x"}]}, "messages.0.contents: Extra inputs are not permitted"),
+        ({**row(), "tools": [3]}, "tools.0: Input should be a valid dictionary"),
+        ({**row(), "tool": []}, "tool: unknown key; allowed: messages, tools, text"),
     ],
 )
 def test_a_bad_row_is_named_by_file_and_row(tmp_path: Path, bad: Any, problem: str) -> None:
     with pytest.raises(CalibrationError) as error:
         calibration.read([write(tmp_path / "rows.jsonl", [row(), bad, row()])])
-    assert str(error.value).removeprefix(f"{tmp_path}/").startswith(problem)
+    (line,) = str(error.value).splitlines()
+    assert line.startswith(f"{tmp_path}/rows.jsonl:2: {problem}")
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({"text": [3]}, ":1: text: Input should be a valid string"),
+        ({"messages": ["[{"]}, ":1: is not JSON: Expecting property name"),
+        ({"messages": [[{"role": "user", "content": 3}]]}, ":1: messages.0.content: Input should be a valid string"),
+        ({"text": ["x"], "label": ["y"]}, ":1: label: unknown key; allowed: messages, tools, text"),
+        ({"text": []}, ": holds no rows"),
+    ],
+)
+def test_a_bad_parquet_row_is_named_by_file_and_row(tmp_path: Path, values: dict[str, Any], problem: str) -> None:
+    with pytest.raises(CalibrationError) as error:
+        calibration.read([columns(tmp_path / "rows.parquet", **values)])
+    assert str(error.value).startswith(f"{tmp_path}/rows.parquet{problem}")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("rows.jsonl", b"", ": holds no rows"),
+        ("rows.jsonl", b'{"text": "x"}\n\xff\n', ": cannot be read"),
+        ("rows.parquet", b"", ": cannot be read: "),
+        ("rows.parquet", b'{"text": "x"}', ": cannot be read: "),
+        ("rows.csv", b"text", ": .csv is no format known here; allowed: .jsonl, .parquet"),
+        ("rows", b"text", ": no suffix is no format known here; allowed: .jsonl, .parquet"),
+    ],
+)
+def test_a_bad_file_is_named(tmp_path: Path, name: str, content: bytes, problem: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CalibrationError) as error:
+        calibration.read([tmp_path / name])
+    assert str(error.value).startswith(f"{tmp_path}/{name}{problem}")
+
+
+def test_of_many_problems_the_first_are_told(tmp_path: Path) -> None:
+    with pytest.raises(CalibrationError) as error:
+        calibration.read([write(tmp_path / "rows.jsonl", [{}] * 50)])
+    lines = str(error.value).splitlines()
+    assert lines[19].startswith(f"{tmp_path}/rows.jsonl:20: ")
+    assert lines[20:] == ["… and 30 more"]
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

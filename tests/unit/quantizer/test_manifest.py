@@ -19,7 +19,7 @@ def made(folder: Path) -> Manifest:
         folder,
         key="k",
         recipe=recipe.load(Path(__file__).parents[3] / "models" / "tiny.yaml"),
-        source=SourceRecord(kind="scratch", revision=None, files={"config.json": "0" * 64}),
+        source=SourceRecord(kind="synthetic", revision=None, files={"config.json": "0" * 64}),
         versions={"torch": "2.13.0"},
         found=artifact.check(folder),
     )

@@ -11,9 +11,9 @@ import pytest
 
 from hearth_quantizer import calibration, evaluate, manifest, pipeline
 from hearth_quantizer.artifact import SOURCE_FILES, ArtifactError
+from hearth_quantizer.backends import gptqmodel
 from hearth_quantizer.calibration import CalibrationError, Row
 from hearth_quantizer.evaluate import EvaluationError, HeldOut
-from hearth_quantizer.gptq import BACKENDS
 from hearth_quantizer.log import Advance, Log
 from hearth_quantizer.manifest import MANIFEST, Canary, Manifest
 from hearth_quantizer.pipeline import OutputError, QualityError
@@ -42,7 +42,12 @@ def run(tmp_path: Path, folder: Path, calls: list[str], measured: Measured, monk
     (tmp_path / "rows.jsonl").write_text('{"messages": [{"role": "user", "content": "hello"}]}\n' * 128, "utf-8")
 
     def backend(
-        source: Path, sequences: Sequence[Sequence[int]], settings: Quantization, out: Path, advance: Advance
+        source: Path,
+        sequences: Sequence[Sequence[int]],
+        settings: Quantization,
+        out: Path,
+        advance: Advance,
+        device_memory: float | None,
     ) -> None:
         calls.append("quantize")
         assert (source, len(sequences), settings.bits) == (model, 128, 4)
@@ -64,7 +69,8 @@ def run(tmp_path: Path, folder: Path, calls: list[str], measured: Measured, monk
         assert (len(held.rows), len(held.prompts)) == (2, 1)
         return measured, Canary(prompts=((1, 2),), logprobs=((-0.5,),), max_mean_difference=0.1)
 
-    monkeypatch.setitem(BACKENDS, "gptqmodel", backend)
+    monkeypatch.setattr(gptqmodel, "quantize", backend)
+    monkeypatch.setattr(gptqmodel, "versions", dict)
     monkeypatch.setattr(calibration, "encoder", encoder)
     monkeypatch.setattr(evaluate, "encode", encode)
     monkeypatch.setattr(evaluate, "measure", measure)
@@ -160,7 +166,7 @@ def test_a_broken_run_leaves_no_artifact_and_the_next_one_continues(
         raise failure
 
     with monkeypatch.context() as patch:
-        patch.setitem(BACKENDS, "gptqmodel", broken)
+        patch.setattr(gptqmodel, "quantize", broken)
         with pytest.raises(raised):
             run()
     assert not (tmp_path / "out").exists()
@@ -207,7 +213,7 @@ def test_an_artifact_is_judged_by_its_canary_first(tmp_path: Path, run: Run, mon
     recipe = run().recipe
     work = tmp_path / "work"
     computed = [[-0.51]]
-    monkeypatch.setattr(evaluate, "logprobs", lambda source, artifact, prompts: computed)
+    monkeypatch.setattr(evaluate, "logprobs", lambda *_: computed)
     monkeypatch.setattr(evaluate, "encode", lambda rows, prompts, *_: HeldOut(rows, prompts, [], [], None))
     assert pipeline.judge(recipe, tmp_path, tmp_path / "out", work, Log()).passed
     computed[0][0] = -0.6

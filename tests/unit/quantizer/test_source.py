@@ -1,4 +1,4 @@
-"""Where models come from: a hub played by a small server, and the tokenizer of the scratch source."""
+"""Where models come from: a hub played by a small server that can break off, damage and refuse."""
 
 import hashlib
 import json
@@ -10,21 +10,21 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from tokenizers import Tokenizer
-
-from hearth_quantizer import recipe, scratch
-from hearth_quantizer.recipe import Architecture
-from hearth_quantizer.refusal import Refusal
+from huggingface_hub import constants
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 FILES = {
     "config.json": b'{"architectures": ["Qwen3ForCausalLM"]}',
-    "model.safetensors": b"weights" * 1000,
+    "model.safetensors": b"weights!" * (2 << 20),
     "tokenizer.json": b"{}",
     "tokenizer_config.json": b'{"chat_template": "{{ messages }}"}',
     "pytorch_model.bin": b"a pickle, which nobody wants",
     "README.md": b"long",
+    "onnx/config.json": b"{}",
 }
+WEIGHTS = FILES["model.safetensors"]
+KEPT = constants.DOWNLOAD_CHUNK_SIZE  # of 3/4 of the weights: the library writes whole chunks
+SHARD = f"/owner/model/resolve/{REVISION}/model.safetensors"
 
 
 class Hub(ThreadingHTTPServer):
@@ -34,9 +34,13 @@ class Hub(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answer)
-        self.files = dict(FILES)
-        self.gated = self.broken_tree = False
+        self.files = dict(FILES)  # what is sent; the listing tells sizes and hashes of FILES
+        self.gated = False
+        self.knows_ranges = True
+        self.breaks = 0  # so many times, the weights' connection ends after three quarters of the file
+        self.fails_after_breaks = False
         self.asked: list[str] = []
+        self.ranges: list[str | None] = []
         self.tokens: set[str | None] = set()
 
 
@@ -49,28 +53,35 @@ class Answer(BaseHTTPRequestHandler):
         if self.server.gated:
             return self.reply(403, b"{}", {"X-Error-Code": "GatedRepo", "X-Error-Message": "Access is restricted"})
         if self.path.startswith(f"/api/models/owner/model/revision/{REVISION}"):
-            siblings = [
-                {"rfilename": name, "size": len(data)}
-                | ({"lfs": {"sha256": sha256(FILES[name]), "size": len(data), "pointerSize": 1}} if big(name) else {})
-                for name, data in self.server.files.items()
-            ]
+            siblings = [{"rfilename": name, "size": len(data), **hashes(name, data)} for name, data in FILES.items()]
             info = {"id": "owner/model", "sha": REVISION, "siblings": siblings, "private": False, "tags": []}
             return self.reply(200, json.dumps(info).encode(), {"Content-Type": "application/json"})
-        if self.path.startswith(f"/api/models/owner/model/tree/{REVISION}") and not self.server.broken_tree:
-            tree = [
-                {"type": "file", "path": name, "size": len(data), "oid": sha256(data)}
-                for name, data in self.server.files.items()
-            ]
-            return self.reply(200, json.dumps(tree).encode(), {"Content-Type": "application/json"})
         if self.path.startswith(f"/owner/model/resolve/{REVISION}/"):
-            data = self.server.files[self.path.rsplit("/", 1)[1]]
-            return self.reply(200, data, {"ETag": f'"{sha256(data)}"', "X-Repo-Commit": REVISION})
-        if "/tree/" in self.path:
-            return self.reply(500, b"{}", {})
+            return self.send_file(self.path.split(f"/{REVISION}/")[1])
         code = "RevisionNotFound" if "owner/model" in self.path else "RepoNotFound"
         return self.reply(404, b"{}", {"X-Error-Code": code})
 
     do_HEAD = do_GET  # noqa: N815 - the name http.server looks for
+
+    def send_file(self, name: str) -> None:
+        data, start = self.server.files[name], 0
+        if name == "model.safetensors":
+            self.server.ranges.append(self.headers["Range"])
+            if self.server.fails_after_breaks and not self.server.breaks and len(self.server.ranges) == 2:
+                return self.reply(500, b"", {})
+        if self.headers["Range"] and self.server.knows_ranges:
+            start = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+        rest = data[start:]
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(rest)))
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+        self.end_headers()
+        if name == "model.safetensors" and self.server.breaks:
+            self.server.breaks -= 1
+            rest = data[start : len(data) * 3 // 4]
+        self.wfile.write(rest)
+        return None
 
     def reply(self, status: int, body: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)
@@ -88,8 +99,12 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def big(name: str) -> bool:
-    return name.endswith(".safetensors")
+def hashes(name: str, data: bytes) -> dict[str, object]:
+    """As the hub lists them: git's own hash of each file, of which a large one is but a pointer to its content."""
+    git = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+    if name.endswith(".safetensors"):
+        return {"blobId": "0" * 40, "lfs": {"sha256": sha256(data), "size": len(data), "pointerSize": 1}}
+    return {"blobId": git}
 
 
 @pytest.fixture
@@ -131,8 +146,8 @@ with steps.workshop(Path({str(work)!r}), log.Log()) as shop:
 def test_a_hub_model_comes_at_its_commit_without_pickles(hub: Hub, tmp_path: Path) -> None:
     folder = Path(fetch(hub, tmp_path))
     assert folder.name.startswith("fetch-")
-    wanted = FILES.keys() - {"pytorch_model.bin", "README.md"}
-    assert {path.name for path in folder.iterdir()} == wanted | {"chat_template.jinja"}
+    wanted = FILES.keys() - {"pytorch_model.bin", "README.md", "onnx/config.json"}
+    assert {path.relative_to(folder).as_posix() for path in folder.rglob("*")} == wanted | {"chat_template.jinja"}
     assert all((folder / name).read_bytes() == FILES[name] for name in wanted)
     assert (folder / "chat_template.jinja").read_text() == "{{ messages }}"
     assert all(REVISION in line for line in hub.asked)
@@ -156,21 +171,41 @@ def test_without_a_token_none_is_sent(hub: Hub, tmp_path: Path) -> None:
     assert hub.tokens == {None}
 
 
-def test_damaged_weights_are_refused_and_fetched_anew(hub: Hub, tmp_path: Path) -> None:
-    hub.files["model.safetensors"] = b"WEIGHTS" * 1000
-    assert "model.safetensors arrived damaged; run again" in fetch(hub, tmp_path)
-    hub.files["model.safetensors"] = FILES["model.safetensors"]
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer_config.json"])
+def test_a_damaged_file_is_refused_and_fetched_anew(hub: Hub, tmp_path: Path, name: str) -> None:
+    hub.files[name] = FILES[name].swapcase()
+    assert f"{name} arrived damaged; run again to fetch it anew" in fetch(hub, tmp_path)
+    assert not list(tmp_path.rglob(name))
+    hub.files[name] = FILES[name]
+    assert (Path(fetch(hub, tmp_path)) / name).read_bytes() == FILES[name]
+
+
+def test_a_broken_connection_goes_on_where_it_broke_off(hub: Hub, tmp_path: Path) -> None:
+    hub.breaks = 1
+    assert (Path(fetch(hub, tmp_path)) / "model.safetensors").read_bytes() == WEIGHTS
+    assert hub.ranges == [None, f"bytes={KEPT}-"]
+
+
+@pytest.mark.parametrize("knows_ranges", [True, False])
+def test_the_next_run_goes_on_where_the_last_one_broke_off(hub: Hub, tmp_path: Path, knows_ranges: bool) -> None:
+    hub.breaks, hub.fails_after_breaks, hub.knows_ranges = 1, True, knows_ranges
+    assert "owner/model: could not be fetched: " in fetch(hub, tmp_path)
+    (part,) = tmp_path.rglob("model.safetensors")
+    assert part.read_bytes() == WEIGHTS[:KEPT]
     hub.asked.clear()
-    assert (Path(fetch(hub, tmp_path)) / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+    folder = Path(fetch(hub, tmp_path))
+    assert (folder / "model.safetensors").read_bytes() == WEIGHTS
+    assert hub.ranges[2] == f"bytes={KEPT}-"
+    assert [line for line in hub.asked if "/resolve/" in line] == [f"GET {SHARD}"]
+    assert not (folder / ".parts").exists()
 
 
-def test_a_hub_that_fails_while_a_download_is_resumed_leaves_no_model(hub: Hub, tmp_path: Path) -> None:
-    hub.files["model.safetensors"] = b"WEIGHTS" * 1000
+def test_more_than_the_file_holds_is_not_gone_on_from(hub: Hub, tmp_path: Path) -> None:
+    hub.breaks, hub.fails_after_breaks = 1, True
     fetch(hub, tmp_path)
-    hub.files["model.safetensors"], hub.broken_tree = FILES["model.safetensors"], True
-    assert "model.safetensors did not arrive; run again to fetch the rest" in fetch(hub, tmp_path)
-    hub.broken_tree = False
-    assert Path(fetch(hub, tmp_path)).is_dir()
+    (part,) = tmp_path.rglob("model.safetensors")
+    part.write_bytes(WEIGHTS + b"more")
+    assert (Path(fetch(hub, tmp_path)) / "model.safetensors").read_bytes() == WEIGHTS
 
 
 def test_refusals_of_the_hub_are_said_plainly(hub: Hub, tmp_path: Path) -> None:
@@ -184,39 +219,3 @@ def test_an_unreachable_hub_is_said_plainly(hub: Hub, tmp_path: Path) -> None:
     hub.shutdown()
     hub.server_close()
     assert fetch(hub, tmp_path).startswith("owner/model: could not be fetched: ")
-
-
-# --- the scratch tokenizer --------------------------------------------------------------------------------------------
-TEXTS = [Path(__file__).read_text("utf-8")]
-
-
-def test_the_tokenizer_fills_the_vocabulary_and_knows_qwens_tokens(tmp_path: Path) -> None:
-    ids = scratch.tokenizer(iter(TEXTS), Architecture(vocab_size=384), tmp_path)
-    tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
-    assert tokenizer.get_vocab_size() == 384
-    assert ids == {name: tokenizer.token_to_id(name) for name in ("<|endoftext|>", "<|im_start|>", "<|im_end|>")}
-    text = "<|im_start|>user\nÇa va? 你好 🙂 12\n<tool_call>\n{}\n</tool_call><|im_end|>"
-    encoded = tokenizer.encode(text)
-    assert tokenizer.decode(encoded.ids, skip_special_tokens=False) == text
-    assert tokenizer.decode(encoded.ids) == text.replace("<|im_start|>", "").replace("<|im_end|>", "")
-    assert "<tool_call>" in encoded.tokens
-
-
-def test_the_tokenizer_is_the_same_each_time(tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        scratch.tokenizer(iter(TEXTS), Architecture(vocab_size=384), tmp_path / name)
-    assert (tmp_path / "one" / "tokenizer.json").read_bytes() == (tmp_path / "two" / "tokenizer.json").read_bytes()
-
-
-def test_too_little_text_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match=r"tokenizer_text: fills \d+ of 4096 tokens; give more text or a smaller"):
-        scratch.tokenizer(iter(["short"]), Architecture(vocab_size=4096), tmp_path)
-
-
-def test_the_tiny_recipe_fills_its_vocabulary(tmp_path: Path) -> None:
-    models = Path(__file__).parents[3] / "models"
-    source = recipe.load(models / "tiny.yaml").source
-    assert isinstance(source, recipe.ScratchSource)
-    ids = scratch.tokenizer(scratch.texts(models, source), source.architecture, tmp_path)
-    assert max(ids.values()) < source.architecture.vocab_size

@@ -275,7 +275,7 @@ def _plan(
                 }.items()
             )
         ),
-        notes=tuple(notes),
+        notes=(*filter(None, [manifest.source.warning]), *notes),
     )
 
 

@@ -9,6 +9,7 @@ from types import FrameType
 from typing import NoReturn
 
 from hearth_quantizer import artifact, manifest, pipeline, recipe, sweep
+from hearth_quantizer.backends import BACKENDS
 from hearth_quantizer.log import Log
 from hearth_quantizer.refusal import Refusal
 
@@ -21,7 +22,15 @@ def main() -> NoReturn:
     parser.add_argument(
         "--work", type=Path, metavar="DIR", help="where steps are kept for the next run; default OUT.work"
     )
+    parser.add_argument("--backend", choices=BACKENDS, help="instead of the recipe's, with its own default options")
     parser.add_argument("--force", action="store_true", help="replace an artifact that was made of other inputs")
+    parser.add_argument(
+        "--device-memory",
+        type=float,
+        metavar="GIB",
+        default=os.environ.get("HEARTH_DEVICE_MEMORY_GIB") or None,
+        help="use at most this much of the GPU's memory (HEARTH_DEVICE_MEMORY_GIB); slower, no worse",
+    )
     parser.add_argument(
         "--sweep", action="store_true", help="try the options that may help, and make the best artifact"
     )
@@ -52,17 +61,19 @@ def main() -> NoReturn:
             work = (options.work or out.with_name(out.name + ".work")).absolute()
             log, root = Log(), options.recipe.absolute().parent
             wanted = recipe.load(options.recipe, allow_poor_calibration=options.allow_poor_calibration)
+            wanted = wanted.made_by(options.backend)
+            limit = options.device_memory
             if options.evaluate:
-                pipeline.judge(wanted, root, out, work, log)
+                pipeline.judge(wanted, root, out, work, log, device_memory=limit)
             else:
                 if options.sweep:
-                    wanted = sweep.run(wanted, root, work, log)
-                pipeline.run(wanted, root, out, work, log, force=options.force)
+                    wanted = sweep.run(wanted, root, work, log, device_memory=limit)
+                pipeline.run(wanted, root, out, work, log, force=options.force, device_memory=limit)
     except Refusal as error:
         print(error, file=sys.stderr)
         status = 1
     except OSError as error:
-        print(f"{error.filename or 'hearth-quantize'}: {error.strerror}", file=sys.stderr)
+        print(f"{error.filename or 'hearth-quantize'}: {error.strerror or error}", file=sys.stderr)
         status = 1
     except KeyboardInterrupt:
         print("hearth-quantize: interrupted; the finished steps are kept, and no artifact was written", file=sys.stderr)

@@ -30,10 +30,14 @@ class _Part(BaseModel):
 
 
 class SourceRecord(_Part):
-    """The model that was quantized: its kind, the hub's commit where there is one, and the sha256 of its files."""
+    """The model that was quantized: its kind, the hub's commit where there is one, and the sha256 of its files.
 
-    kind: Literal["hub", "folder", "scratch"]
+    `warning` says what the model is not good for, and is shown wherever it is served.
+    """
+
+    kind: Literal["hub", "folder", "synthetic"]
     revision: str | None
+    warning: str | None = None
     files: dict[str, str]
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from hearth_quantizer import artifact, calibration, evaluate, manifest, quality, report, source, steps
 from hearth_quantizer.artifact import Check, Model, read_json
-from hearth_quantizer.gptq import BACKENDS
+from hearth_quantizer.backends import BACKENDS
 from hearth_quantizer.log import Log
 from hearth_quantizer.manifest import MANIFEST, Canary, Manifest, SourceRecord
 from hearth_quantizer.quality import Measured, Report
@@ -37,11 +37,21 @@ class Evaluated(BaseModel):
     canary: Canary
 
 
-def run(recipe: Recipe, root: Path, out: Path, work: Path, log: Log, *, force: bool = False) -> Manifest:
+def run(
+    recipe: Recipe,
+    root: Path,
+    out: Path,
+    work: Path,
+    log: Log,
+    *,
+    force: bool = False,
+    device_memory: float | None = None,
+) -> Manifest:
     """Make the artifact of a recipe whose paths are relative to `root`; `out` appears whole or not at all.
 
     An artifact made of the same inputs is left as it is. Anything else at `out` is an OutputError, unless `force`
     replaces it; a folder that holds no artifact is never replaced. An artifact that lost too much is a QualityError.
+    `device_memory`, in GiB, limits what is used of a GPU: it makes a run slower, and its artifact no worse.
     """
     key = steps.key(
         {
@@ -49,47 +59,54 @@ def run(recipe: Recipe, root: Path, out: Path, work: Path, log: Log, *, force: b
             "fetched": source.identity(recipe.source, root),
             "data": _hashes(recipe.calibration.files, root),
             "evaluation": evaluation_inputs(recipe, root),
-            "versions": source.versions(),
+            "versions": _versions(recipe),
         }
     )
     if done := _existing(out, key, force):
         log.say("done", f"{out} is up to date")
         return done
     with steps.workshop(work, log) as shop:
-        folder, quantized = make(recipe, root, shop)
+        folder, quantized = make(recipe, root, shop, device_memory)
         origin = source.record(recipe.source, folder)
         found = _check(quantized, origin, log)
         passed = None
         if recipe.evaluation.text:
-            evaluated = _evaluate(recipe, root, folder, quantized, shop)
+            evaluated = _evaluate(recipe, root, folder, quantized, shop, device_memory)
             passed = _pass(recipe, evaluated.measured, work, log), evaluated.canary
         return _publish(recipe, quantized, origin, found, passed, out, key, log)
 
 
-def make(recipe: Recipe, root: Path, shop: Workshop) -> tuple[Path, Path]:
+def make(recipe: Recipe, root: Path, shop: Workshop, device_memory: float | None = None) -> tuple[Path, Path]:
     """Fetch, calibrate, quantize: the 16 bit model's folder and the quantized one, complete but for its manifest."""
     fetched = source.identity(recipe.source, root)
     folder = source.fetch(recipe.source, root, shop)
     model = Model.from_config(read_json(folder / "config.json"))
     sequences = _calibrate(recipe, root, folder, fetched, _hashes(recipe.calibration.files, root), shop)
-    return folder, _quantize(recipe, folder, model.layers, sequences, fetched, shop)
+    return folder, _quantize(recipe, folder, model.layers, sequences, fetched, shop, device_memory)
 
 
-def judge(recipe: Recipe, root: Path, folder: Path, work: Path, log: Log) -> Report:
+def judge(
+    recipe: Recipe, root: Path, folder: Path, work: Path, log: Log, *, device_memory: float | None = None
+) -> Report:
     """Measure an artifact that is there already against the recipe's source and limits.
 
     Where it has a manifest with a canary, its weights must be the ones that were evaluated; hashes are not compared.
-    Raises QualityError.
+    Raises ArtifactError, QualityError.
     """
+    artifact.check(folder)
     with steps.workshop(work, log) as shop:
         original = source.fetch(recipe.source, root, shop)
         if (folder / MANIFEST).is_file() and (canary := Manifest.load(folder).canary):
             with log.capture(work / "canary.log"):
-                computed = evaluate.logprobs(original, folder, canary.prompts)
+                computed = evaluate.logprobs(original, folder, canary.prompts, device_memory)
             _same(canary, computed)
         with log.capture(work / "evaluate.log"):
-            evaluated = _measure(recipe, root, original, folder, log)
+            evaluated = _measure(recipe, root, original, folder, log, device_memory)
         return _pass(recipe, evaluated.measured, work, log)
+
+
+def _versions(recipe: Recipe) -> dict[str, str]:
+    return source.versions() | BACKENDS[recipe.quantization.backend].versions()
 
 
 def _existing(out: Path, key: str, force: bool) -> Manifest | None:
@@ -131,7 +148,13 @@ def _calibrate(
 
 
 def _quantize(
-    recipe: Recipe, folder: Path, layers: int, sequences: list[list[int]], fetched: Any, shop: Workshop
+    recipe: Recipe,
+    folder: Path,
+    layers: int,
+    sequences: list[list[int]],
+    fetched: Any,
+    shop: Workshop,
+    device_memory: float | None,
 ) -> Path:
     """The quantized folder, complete but for its manifest."""
     settings = recipe.quantization
@@ -139,7 +162,7 @@ def _quantize(
     def make(out: Path) -> None:
         shop.log.say("quantize", f"{settings.backend}, {settings.bits} bit, groups of {settings.group_size}")
         with shop.log.progress("quantize", layers, "layers") as advance:
-            BACKENDS[settings.backend](folder, sequences, settings, out, advance)
+            BACKENDS[settings.backend].quantize(folder, sequences, settings, out, advance, device_memory)
         for name in artifact.SOURCE_FILES:  # byte for byte the source's, whatever the backend made of them
             (out / name).unlink(missing_ok=True)
             if (folder / name).is_file():
@@ -149,7 +172,7 @@ def _quantize(
         "fetched": fetched,
         "sequences": sequences,
         "quantization": settings.model_dump(mode="json"),
-        "versions": source.versions(),
+        "versions": _versions(recipe),
     }
     return shop.step("quantize", inputs, make)
 
@@ -163,9 +186,11 @@ def _check(quantized: Path, origin: SourceRecord, log: Log) -> Check:
     return found
 
 
-def _evaluate(recipe: Recipe, root: Path, folder: Path, quantized: Path, shop: Workshop) -> Evaluated:
+def _evaluate(
+    recipe: Recipe, root: Path, folder: Path, quantized: Path, shop: Workshop, device_memory: float | None
+) -> Evaluated:
     def make(out: Path) -> None:
-        evaluated = _measure(recipe, root, folder, quantized, shop.log)
+        evaluated = _measure(recipe, root, folder, quantized, shop.log, device_memory)
         (out / "evaluated.json").write_text(evaluated.model_dump_json(), "utf-8")
 
     inputs = {**evaluation_inputs(recipe, root), "quantized": quantized.name, "versions": source.versions()}
@@ -173,10 +198,12 @@ def _evaluate(recipe: Recipe, root: Path, folder: Path, quantized: Path, shop: W
     return Evaluated.model_validate_json((made / "evaluated.json").read_bytes())
 
 
-def _measure(recipe: Recipe, root: Path, folder: Path, quantized: Path, log: Log) -> Evaluated:
+def _measure(
+    recipe: Recipe, root: Path, folder: Path, quantized: Path, log: Log, device_memory: float | None
+) -> Evaluated:
     rows, prompts = evaluate.read(recipe.evaluation, (root / path for path in recipe.calibration.files), root)
     held = evaluate.encode(rows, prompts, folder, quantized, recipe.evaluation)
-    measured, canary = evaluate.measure(folder, quantized, held, recipe.evaluation, log)
+    measured, canary = evaluate.measure(folder, quantized, held, recipe.evaluation, log, device_memory)
     return Evaluated(measured=measured, canary=canary)
 
 
@@ -206,7 +233,7 @@ def _pass(recipe: Recipe, measured: Measured, work: Path, log: Log) -> Report:
         recipe.evaluation.limits,
         model=recipe.name,
         backend=recipe.quantization.backend,
-        versions=source.versions(),
+        versions=_versions(recipe),
     )
     table = quality.table(found.model, found.gates)
     if not found.passed:
@@ -237,7 +264,7 @@ def _publish(
     shutil.rmtree(partial, ignore_errors=True)
     try:
         shutil.copytree(quantized, partial)
-        versions = {"python": platform.python_version(), **source.versions()}
+        versions = {"python": platform.python_version(), **_versions(recipe)}
         if passed:
             report.write(passed[0], partial / REPORTS)
         made = manifest.build(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from hearth_quantizer.refusal import Refusal
 
@@ -14,7 +14,6 @@ ServedName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")]
 
 
 ENOUGH_SAMPLES = 128
-SPEED_ONLY = ("scratch", "synthetic")  # kinds of source with random weights: there is no quality to lose
 
 
 class RecipeError(Refusal, ValueError):
@@ -55,6 +54,9 @@ class Architecture(_Part):
     head_dim: int = Field(default=128, gt=0, multiple_of=128)
     vocab_size: int = Field(default=2048, ge=384, multiple_of=128)
     max_position_embeddings: int = Field(default=4096, ge=512)
+    tie_word_embeddings: bool = True
+    rope_theta: float = Field(default=1e6, gt=0)
+    rms_norm_eps: float = Field(default=1e-6, gt=0)
 
     @model_validator(mode="after")
     def _heads_share(self) -> Self:
@@ -63,17 +65,16 @@ class Architecture(_Part):
         return self
 
 
-class ScratchSource(_Part):
-    """A Qwen3 model with seeded random weights and a tokenizer trained on the given text: needs no hub."""
+class SyntheticSource(_Part):
+    """A Qwen3 model of a given shape with seeded random weights: for speed and memory only. Needs no hub."""
 
-    kind: Literal["scratch"]
+    kind: Literal["synthetic"]
     seed: int = Field(default=0, ge=0)
     architecture: Architecture = Architecture()
-    tokenizer_text: tuple[Path, ...] = Field(min_length=1, description="chat rows the tokenizer is trained on")
-    chat_template: Path
+    tokenizer: Path = Field(description="a folder whose tokenizer files are copied; its vocabulary may be smaller")
 
 
-Source = Annotated[HubSource | FolderSource | ScratchSource, Field(discriminator="kind")]
+Source = Annotated[HubSource | FolderSource | SyntheticSource, Field(discriminator="kind")]
 
 
 class GptqmodelOptions(_Part):
@@ -88,22 +89,40 @@ class GptqmodelOptions(_Part):
     batch_size: int = Field(default=1, ge=1)
 
 
-class Quantization(_Part):
+class AutoGptqOptions(_Part):
+    """What AutoGPTQ alone knows of; its own defaults unless said otherwise."""
+
+    damp_percent: float = Field(default=0.01, gt=0, lt=1)
+    true_sequential: bool = Field(default=True, description="each linear sees the quantized ones before it")
+
+
+class _Gptq(_Part):
     """Restricted to what vLLM's INT4 kernels load: symmetric 4 bit codes in groups, in their natural order."""
 
-    backend: Literal["gptqmodel"] = "gptqmodel"
     bits: Literal[4] = 4
     group_size: Literal[32, 64, 128] = 128
     desc_act: Literal[False] = False
     sym: Literal[True] = True
+
+
+class GptqmodelQuantization(_Gptq):
+    backend: Literal["gptqmodel"] = "gptqmodel"
     options: GptqmodelOptions = GptqmodelOptions()
 
 
+class AutoGptqQuantization(_Gptq):
+    backend: Literal["auto-gptq"]
+    options: AutoGptqOptions = AutoGptqOptions()
+
+
+Quantization = Annotated[GptqmodelQuantization | AutoGptqQuantization, Field(discriminator="backend")]
+
+
 class Calibration(_Part):
-    """Chat rows (JSONL) that GPTQ measures activations on."""
+    """Text that GPTQ measures activations on: JSONL or Parquet rows of `messages` (and `tools`), or of plain `text`."""
 
     files: tuple[Path, ...] = Field(min_length=1, description="relative to the recipe's folder")
-    samples: int = Field(ge=1, description="rows used")
+    samples: int = Field(default=512, ge=1, description="rows used")
     tokens: int = Field(default=512, ge=128, description="a row is cut to this length")
     min_tokens: int = Field(default=0, ge=0, description="a shorter row is an error; 0 means half of tokens")
     allow_poor: bool = Field(default=False, description="for experiments: few and short rows are no error")
@@ -170,21 +189,26 @@ class Recipe(_Part):
 
     name: Name
     source: Source
-    quantization: Quantization = Quantization()
+    quantization: Quantization = GptqmodelQuantization()
     calibration: Calibration
     evaluation: Evaluation = Evaluation()
     serving: Serving
 
+    @field_validator("quantization", mode="before")
+    @classmethod
+    def _default_backend(cls, quantization: Any) -> Any:
+        return {"backend": "gptqmodel", **quantization} if isinstance(quantization, dict) else quantization
+
     @model_validator(mode="after")
     def _is_evaluated(self) -> Self:
         given = bool(self.evaluation.text), bool(self.evaluation.tools)
-        if not all(given) and (any(given) or self.source.kind not in SPEED_ONLY):
+        if not all(given) and (any(given) or not isinstance(self.source, SyntheticSource)):
             raise ValueError("evaluation.text and evaluation.tools are required: the artifact is measured on them")
         return self
 
     @model_validator(mode="after")
     def _context_fits(self) -> Self:
-        if isinstance(self.source, ScratchSource):
+        if isinstance(self.source, SyntheticSource):
             longest = self.source.architecture.max_position_embeddings
             if self.serving.context_length > longest:
                 raise ValueError(
@@ -192,6 +216,16 @@ class Recipe(_Part):
                     f"source.architecture.max_position_embeddings ({longest})"
                 )
         return self
+
+    def made_by(self, backend: str | None) -> Self:
+        """This recipe with another back end and that one's default options; None keeps the recipe's own."""
+        if backend in (None, self.quantization.backend):
+            return self
+        common = self.quantization.model_dump(exclude={"options"})
+        return self.model_validate({**self.model_dump(), "quantization": common | {"backend": backend}})
+
+
+_UNIONS = {"source": (Source, "kind"), "quantization": (Quantization, "backend")}
 
 
 def load(path: Path, *, allow_poor_calibration: bool = False) -> Recipe:
@@ -239,9 +273,9 @@ def _describe(root: yaml.Node, problem: Mapping[str, Any]) -> str:
         case "missing":
             text = "is required"
         case "union_tag_not_found":
-            text = "kind is required; allowed: hub, folder, scratch"
+            text = f"kind is required; allowed: {', '.join(_tags())}"
         case "union_tag_invalid":
-            text = f"unknown kind {ctx['tag']!r}; allowed: {ctx['expected_tags']}"
+            text = f"unknown {ctx['discriminator'].strip(chr(39))} {ctx['tag']!r}; allowed: {ctx['expected_tags']}"
         case "literal_error":
             text = f"{problem['input']!r} is not supported; allowed: {ctx['expected']}"
         case "value_error":
@@ -263,7 +297,7 @@ def _locate(root: yaml.Node, loc: tuple[int | str, ...]) -> tuple[int, str]:
             found = next(((key, value) for key, value in node.value if key.value == str(step)), None)
             if found:
                 line, node = found[0].start_mark.line + 1, found[1]
-            elif position < len(loc) - 1 or (loc[0] == "source" and position == 1 and step in _tags()):
+            elif position < len(loc) - 1 or (loc[0] in _UNIONS and position == 1 and step in _tags()):
                 continue  # a union's tag: pydantic puts it in the path, the file does not
         keys.append(str(step))
     return line, ".".join(keys)
@@ -273,7 +307,7 @@ def _model_at(loc: tuple[int | str, ...]) -> type[BaseModel]:
     """The model class that a pydantic location lies in."""
     model: type[BaseModel] = Recipe
     for step in loc:
-        if model is Recipe and step == "source":
+        if model is Recipe and step in _UNIONS:
             continue
         if step in _tags():
             model = _tags()[str(step)]
@@ -286,8 +320,12 @@ def _model_at(loc: tuple[int | str, ...]) -> type[BaseModel]:
 
 
 def _tags() -> dict[str, type[BaseModel]]:
-    members = get_args(get_args(Source)[0])
-    return {get_args(member.model_fields["kind"].annotation)[0]: member for member in members}
+    """The members of the unions by what tells them apart."""
+    return {
+        get_args(member.model_fields[key].annotation)[0]: member
+        for union, key in _UNIONS.values()
+        for member in get_args(get_args(union)[0])
+    }
 
 
 def _keys(model: type[BaseModel]) -> str:

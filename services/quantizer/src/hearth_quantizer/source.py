@@ -6,17 +6,18 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from hearth_quantizer import scratch
-from hearth_quantizer.artifact import CHAT_TEMPLATE, sha256
+from hearth_quantizer import calibration, synthetic
+from hearth_quantizer.artifact import CHAT_TEMPLATE, SOURCE_FILES, sha256
 from hearth_quantizer.log import Advance, Log
 from hearth_quantizer.manifest import SourceRecord
-from hearth_quantizer.recipe import FolderSource, HubSource, ScratchSource, Source
+from hearth_quantizer.recipe import FolderSource, HubSource, Source, SyntheticSource
 from hearth_quantizer.refusal import Refusal
 from hearth_quantizer.steps import Workshop
 
@@ -24,21 +25,23 @@ TOKEN_FILE = Path("/run/secrets/hf_token")
 PATTERNS = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "merges.txt", "vocab.txt", "LICENSE*"]
 
 
+_STREAMS = 4  # files fetched side by side
+
+
 class SourceError(Refusal):
     """The model cannot be had, and why."""
 
 
 def versions() -> dict[str, str]:
-    """The libraries that shape an artifact, and the code here that does; a light installation lacks some."""
+    """The libraries, and the code here, that shape what any back end gets; a light installation lacks some."""
     found = {}
-    for package in ("torch", "transformers", "tokenizers", "gptqmodel", "safetensors", "hearth-quantizer"):
+    for package in ("torch", "transformers", "tokenizers", "safetensors", "hearth-quantizer"):
         try:
             found[package.replace("-", "_")] = version(package)
         except PackageNotFoundError:
             continue
-    # A step's result depends on these modules: a change in one must not find the result of the code before it.
-    code = "".join(sha256(Path(__file__).with_name(f"{name}.py")) for name in ("scratch", "calibration", "gptq"))
-    return found | {"code": hashlib.sha256(code.encode()).hexdigest()[:12]}
+    # A step's result depends on this module: a change in it must not find the result of the code before it.
+    return found | {"code": sha256(Path(calibration.__file__))[:12]}
 
 
 def identity(source: Source, root: Path) -> dict[str, Any]:
@@ -48,11 +51,11 @@ def identity(source: Source, root: Path) -> dict[str, Any]:
             files: dict[str, str] = {}
         case FolderSource():
             files = hashes(_folder(source, root))
-        case ScratchSource():
-            paths = (*source.tokenizer_text, source.chat_template)
-            files = {str(path): file_hash(root / path) for path in paths}
-    settings = source.model_dump(mode="json")
-    return {"source": settings, "files": files, "versions": versions() if source.kind == "scratch" else {}}
+        case SyntheticSource():
+            folder = root / source.tokenizer
+            files = {name: sha256(folder / name) for name in SOURCE_FILES if (folder / name).is_file()}
+            files["code"] = sha256(Path(synthetic.__file__))
+    return {"source": source.model_dump(mode="json"), "files": files}
 
 
 def fetch(source: Source, root: Path, shop: Workshop) -> Path:
@@ -64,14 +67,14 @@ def fetch(source: Source, root: Path, shop: Workshop) -> Path:
             return shop.step(
                 "fetch", identity(source, root), lambda out: _download(source, out, shop.log), resumes=True
             )
-        case ScratchSource():
-            shop.log.say("fetch", f"from scratch: {source.architecture.layers} layers, seed {source.seed}")
-            return shop.step("fetch", identity(source, root), lambda out: scratch.build(source, root, out))
+        case SyntheticSource():
+            return shop.step("fetch", identity(source, root), lambda out: _synthesize(source, root, out, shop.log))
 
 
 def record(source: Source, folder: Path) -> SourceRecord:
     revision = source.revision if isinstance(source, HubSource) else None
-    return SourceRecord(kind=source.kind, revision=revision, files=hashes(folder))
+    warning = synthetic.WARNING if isinstance(source, SyntheticSource) else None
+    return SourceRecord(kind=source.kind, revision=revision, warning=warning, files=hashes(folder))
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -96,21 +99,37 @@ def _folder(source: FolderSource, root: Path) -> Path:
     return folder
 
 
+def _synthesize(source: SyntheticSource, root: Path, out: Path, log: Log) -> None:
+    size = synthetic.mebibytes(source)
+    log.say("fetch", f"{synthetic.WARNING}: {source.architecture.layers} layers, seed {source.seed}, {size} MiB")
+    with log.progress("fetch", size, "MiB") as advance:
+        synthetic.build(source, root, out, advance)
+
+
 def _download(source: HubSource, out: Path, log: Log) -> None:
-    """Download one commit; what an earlier run finished is kept, weights are checked against the hub's hash."""
+    """Download one commit. What earlier runs fetched is kept, to the byte; every file is checked against its hash."""
     os.environ |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}  # read on import
-    from huggingface_hub import HfApi, errors, snapshot_download
+    from huggingface_hub import HfApi, errors
 
     token = _token()
+    parts = out / ".parts"
+    parts.mkdir(exist_ok=True)
     try:
         listing = HfApi(token=token).model_info(source.id, revision=source.revision, files_metadata=True).siblings or []
-        wanted = [file for file in listing if any(fnmatch(file.rfilename, pattern) for pattern in PATTERNS)]
+        wanted = [file for file in listing if _is_wanted(file.rfilename)]
         total = sum(file.size or 0 for file in wanted)
-        if (free := shutil.disk_usage(out).free) < total:
-            raise SourceError(f"{out}: {total / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free")
-        log.say("fetch", f"{source.id} at {source.revision[:12]}: {len(wanted)} files, {total / 1e9:.2f} GB")
+        held = _bytes(out)
+        if (free := shutil.disk_usage(out).free) < total - held:
+            raise SourceError(f"{out}: {(total - held) / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free")
+        kept = f", {held / 1e9:.2f} GB of them here" if held else ""
+        log.say("fetch", f"{source.id} at {source.revision[:12]}: {len(wanted)} files, {total / 1e9:.2f} GB{kept}")
+        pool = ThreadPoolExecutor(_STREAMS)
         with log.progress("fetch", max(1, total >> 20), "MiB") as advance, _watched(out, advance):
-            snapshot_download(source.id, revision=source.revision, local_dir=out, allow_patterns=PATTERNS, token=token)
+            try:
+                for done in [pool.submit(_fetch_file, source, file, out, parts, token) for file in wanted]:
+                    done.result()
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)  # an interrupted run does not wait for gigabytes
     except errors.GatedRepoError:
         raise SourceError(
             f"{source.id}: needs its licence accepted on the hub and a token in HF_TOKEN or {TOKEN_FILE}"
@@ -123,16 +142,55 @@ def _download(source: HubSource, out: Path, log: Log) -> None:
         raise
     except Exception as error:  # whatever its HTTP client raises: the library's versions differ in that
         reason = " ".join(str(error).split())
-        raise SourceError(f"{source.id}: could not be fetched: {type(error).__name__}: {reason}") from error
-    shutil.rmtree(out / ".cache", ignore_errors=True)
-    for file in wanted:
-        path = out / file.rfilename
-        if not path.is_file():  # the library is content with what it has once the hub fails it midway
-            raise SourceError(f"{source.id}: {file.rfilename} did not arrive; run again to fetch the rest")
-        if file.lfs and sha256(path) != file.lfs.sha256:
-            path.unlink()
-            raise SourceError(f"{source.id}: {file.rfilename} arrived damaged; run again to fetch it anew")
+        raise SourceError(
+            f"{source.id}: could not be fetched: {type(error).__name__}: {reason}; run again to go on from there"
+        ) from error
+    shutil.rmtree(parts)
     _split_template(out)
+
+
+def _is_wanted(name: str) -> bool:
+    return "/" not in name and any(fnmatch(name, pattern) for pattern in PATTERNS)
+
+
+def _fetch_file(source: HubSource, file: Any, out: Path, parts: Path, token: str | bool) -> None:
+    """Fetch one file, from where an earlier run broke off: a file under its own name is whole and checked.
+
+    The library's own download begins each file anew in every process, so only its transfer is used: that repeats a
+    broken connection from where it stopped, and starts over where a server does not know ranges.
+    """
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.file_download import http_get
+
+    name = file.rfilename
+    if (out / name).is_file():
+        return
+    part = parts / name
+    headers = {"Accept-Encoding": "identity"}  # a range is one of the file itself
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    if part.exists() and part.stat().st_size > file.size:
+        part.unlink()  # not what the hub holds, and no range beyond its end can be asked for
+    with part.open("ab") as written:
+        http_get(
+            hf_hub_url(source.id, name, revision=source.revision),
+            written,
+            resume_size=written.tell(),
+            headers=headers,
+            expected_size=file.size,
+        )
+    if not _is_intact(part, file):
+        part.unlink()
+        raise SourceError(f"{source.id}: {name} arrived damaged; run again to fetch it anew")
+    part.rename(out / name)
+
+
+def _is_intact(path: Path, file: Any) -> bool:
+    """By sha256 where the hub stores the file itself, by git's own hash of small files otherwise."""
+    if file.lfs:
+        return sha256(path) == str(file.lfs.sha256)
+    data = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest() == str(file.blob_id)
 
 
 def _split_template(folder: Path) -> None:
@@ -155,6 +213,10 @@ def _token() -> str | bool:
         return False
 
 
+def _bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
 @contextmanager
 def _watched(folder: Path, advance: Advance) -> Iterator[None]:
     """Report how many MiB a folder holds while something else fills it."""
@@ -162,9 +224,8 @@ def _watched(folder: Path, advance: Advance) -> Iterator[None]:
 
     def watch() -> None:
         while not stop.wait(1.0):
-            files = (path for path in folder.rglob("*") if path.is_file())
             with suppress(FileNotFoundError):  # a file was renamed while being looked at
-                advance(sum(path.stat().st_size for path in files) >> 20)
+                advance(_bytes(folder) >> 20)
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
