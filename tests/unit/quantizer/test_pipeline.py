@@ -213,7 +213,7 @@ def test_an_artifact_is_judged_by_its_canary_first(tmp_path: Path, run: Run, mon
     recipe = run().recipe
     work = tmp_path / "work"
     computed = [[-0.51]]
-    monkeypatch.setattr(evaluate, "logprobs", lambda source, artifact, prompts: computed)
+    monkeypatch.setattr(evaluate, "logprobs", lambda *_: computed)
     monkeypatch.setattr(evaluate, "encode", lambda rows, prompts, *_: HeldOut(rows, prompts, [], [], None))
     assert pipeline.judge(recipe, tmp_path, tmp_path / "out", work, Log()).passed
     computed[0][0] = -0.6

@@ -25,6 +25,13 @@ def main() -> NoReturn:
     parser.add_argument("--backend", choices=BACKENDS, help="instead of the recipe's, with its own default options")
     parser.add_argument("--force", action="store_true", help="replace an artifact that was made of other inputs")
     parser.add_argument(
+        "--device-memory",
+        type=float,
+        metavar="GIB",
+        default=os.environ.get("HEARTH_DEVICE_MEMORY_GIB") or None,
+        help="use at most this much of the GPU's memory (HEARTH_DEVICE_MEMORY_GIB); slower, no worse",
+    )
+    parser.add_argument(
         "--sweep", action="store_true", help="try the options that may help, and make the best artifact"
     )
     parser.add_argument(
@@ -37,13 +44,6 @@ def main() -> NoReturn:
         type=Path,
         metavar="DIR",
         help="measure an artifact against the recipe's source and limits, and stop",
-    )
-    parser.add_argument(
-        "--device-memory",
-        type=float,
-        metavar="GIB",
-        default=os.environ.get("HEARTH_DEVICE_MEMORY_GIB") or None,
-        help="use at most this much of the GPU's memory (HEARTH_DEVICE_MEMORY_GIB); slower, no worse",
     )
     parser.add_argument("--verify", type=Path, metavar="DIR", help="check an artifact against its manifest and stop")
     options = parser.parse_args()
@@ -62,18 +62,18 @@ def main() -> NoReturn:
             log, root = Log(), options.recipe.absolute().parent
             wanted = recipe.load(options.recipe, allow_poor_calibration=options.allow_poor_calibration)
             wanted = wanted.made_by(options.backend)
+            limit = options.device_memory
             if options.evaluate:
-                pipeline.judge(wanted, root, out, work, log)
+                pipeline.judge(wanted, root, out, work, log, device_memory=limit)
             else:
-                memory = options.device_memory
                 if options.sweep:
-                    wanted = sweep.run(wanted, root, work, log, device_memory=memory)
-                pipeline.run(wanted, root, out, work, log, force=options.force, device_memory=memory)
+                    wanted = sweep.run(wanted, root, work, log, device_memory=limit)
+                pipeline.run(wanted, root, out, work, log, force=options.force, device_memory=limit)
     except Refusal as error:
         print(error, file=sys.stderr)
         status = 1
     except OSError as error:
-        print(f"{error.filename or 'hearth-quantize'}: {error.strerror}", file=sys.stderr)
+        print(f"{error.filename or 'hearth-quantize'}: {error.strerror or error}", file=sys.stderr)
         status = 1
     except KeyboardInterrupt:
         print("hearth-quantize: interrupted; the finished steps are kept, and no artifact was written", file=sys.stderr)

@@ -5,6 +5,7 @@ the artifact's numbers, not about a kernel. Of the source, the last hidden state
 quantized, so its logits can be had again from there a chunk at a time, and no more than a chunk of them is ever held.
 """
 
+import gc
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from hearth_quantizer.calibration import Row
 from hearth_quantizer.int4 import Floats
 from hearth_quantizer.log import Log
 from hearth_quantizer.manifest import Canary
+from hearth_quantizer.memory import GIB
 from hearth_quantizer.quality import Flags, Measured, Metrics, Tokens, WorstText, WorstTool
 from hearth_quantizer.recipe import Evaluation
 from hearth_quantizer.refusal import Refusal
@@ -125,14 +127,13 @@ class Checkpoint:
 class Subject:
     """The dense model on the device, whose weights are swapped."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, device_memory: float | None) -> None:
         import torch
         from transformers import GenerationConfig, Qwen3ForCausalLM
 
         self._torch = torch
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
         loaded = Qwen3ForCausalLM.from_pretrained(folder)
-        self.precision = _precision(torch, self.device, loaded.num_parameters())
+        self.device, self.precision = _place(torch, loaded.num_parameters(), device_memory)
         self._model = loaded.to(self.device, self.precision).eval()
         ends = self._model.generation_config.eos_token_id
         self._ends = ends if isinstance(ends, list) else [ends]
@@ -259,16 +260,20 @@ class Subject:
         return tuple(tuple(float(value) for value in part.round(5)) for part in np.split(tokens, ends[:-1]))
 
 
-def logprobs(source: Path, artifact: Path, prompts: Sequences) -> tuple[tuple[float, ...], ...]:
+def logprobs(
+    source: Path, artifact: Path, prompts: Sequences, device_memory: float | None = None
+) -> tuple[tuple[float, ...], ...]:
     """ln p of every token but the first of each prompt, by the artifact's weights."""
-    subject, quantized = Subject(source), Checkpoint(artifact)
+    subject, quantized = Subject(source, device_memory), Checkpoint(artifact)
     subject.load(_names(quantized), quantized.weight)
     return subject.logprobs(prompts)
 
 
-def divergence(source: Path, artifact: Path | None, group_size: int, text: Sequences) -> tuple[Tokens, Tokens]:
+def divergence(
+    source: Path, artifact: Path | None, group_size: int, text: Sequences, device_memory: float | None = None
+) -> tuple[Tokens, Tokens]:
     """The source, and beside it the artifact or, without one, rounding to nearest, on the text."""
-    original, subject = Checkpoint(source), Subject(source)
+    original, subject = Checkpoint(source), Subject(source, device_memory)
     reference, head = subject.hidden(text), subject.head
     own = subject.compare(reference, reference, head, text)
     linears = [f"{name}.weight" for name in original.model.linears()]
@@ -276,12 +281,14 @@ def divergence(source: Path, artifact: Path | None, group_size: int, text: Seque
     return own, subject.compare(subject.hidden(text), reference, head, text)
 
 
-def measure(source: Path, artifact: Path, held: HeldOut, evaluation: Evaluation, log: Log) -> tuple[Measured, Canary]:
+def measure(
+    source: Path, artifact: Path, held: HeldOut, evaluation: Evaluation, log: Log, device_memory: float | None = None
+) -> tuple[Measured, Canary]:
     """Everything the report says, and the canary. Raises EvaluationError."""
     original, quantized = Checkpoint(source), Checkpoint(artifact)
     if quantized.group_size is None:
         raise EvaluationError(f"{artifact}: config.json: quantization_config.group_size is missing")
-    subject = Subject(source)
+    subject = Subject(source, device_memory)
     linears = [f"{name}.weight" for name in original.model.linears()]
     said: dict[str, list[list[int]]] = {}
     tokens: dict[str, Tokens] = {}
@@ -423,9 +430,16 @@ def _is_wide(text: str) -> bool:
     return sum("一" <= letter <= "鿿" for letter in text) > len(text) / 8
 
 
-def _precision(torch: Any, device: str, parameters: int) -> Any:
-    """float32 where the model fits twice over, so that rounding of activations does not blur what is measured."""
-    free = (
-        torch.cuda.mem_get_info()[0] if device == "cuda" else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    )
-    return torch.float32 if 8 * parameters < free else torch.bfloat16
+def _place(torch: Any, parameters: int, device_memory: float | None) -> tuple[str, Any]:
+    """Device and precision: float32 where the model fits twice over, so that rounding of activations does not blur what
+    is measured; the CPU where the model does not fit a GPU even at 16 bit."""
+    if torch.cuda.is_available():
+        gc.collect()  # what the back end left on the device
+        torch.cuda.empty_cache()
+        free = torch.cuda.mem_get_info()[0]
+        if device_memory is not None:
+            free = min(free, device_memory * GIB)
+        if 3 * parameters < free:
+            return "cuda", torch.float32 if 8 * parameters < free else torch.bfloat16
+    free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return "cpu", torch.float32 if 8 * parameters < free else torch.bfloat16

@@ -71,7 +71,7 @@ def run(
         found = _check(quantized, origin, log)
         passed = None
         if recipe.evaluation.text:
-            evaluated = _evaluate(recipe, root, folder, quantized, shop)
+            evaluated = _evaluate(recipe, root, folder, quantized, shop, device_memory)
             passed = _pass(recipe, evaluated.measured, work, log), evaluated.canary
         return _publish(recipe, quantized, origin, found, passed, out, key, log)
 
@@ -85,20 +85,23 @@ def make(recipe: Recipe, root: Path, shop: Workshop, device_memory: float | None
     return folder, _quantize(recipe, folder, model.layers, sequences, fetched, shop, device_memory)
 
 
-def judge(recipe: Recipe, root: Path, folder: Path, work: Path, log: Log) -> Report:
+def judge(
+    recipe: Recipe, root: Path, folder: Path, work: Path, log: Log, *, device_memory: float | None = None
+) -> Report:
     """Measure an artifact that is there already against the recipe's source and limits.
 
     Where it has a manifest with a canary, its weights must be the ones that were evaluated; hashes are not compared.
-    Raises QualityError.
+    Raises ArtifactError, QualityError.
     """
+    artifact.check(folder)
     with steps.workshop(work, log) as shop:
         original = source.fetch(recipe.source, root, shop)
         if (folder / MANIFEST).is_file() and (canary := Manifest.load(folder).canary):
             with log.capture(work / "canary.log"):
-                computed = evaluate.logprobs(original, folder, canary.prompts)
+                computed = evaluate.logprobs(original, folder, canary.prompts, device_memory)
             _same(canary, computed)
         with log.capture(work / "evaluate.log"):
-            evaluated = _measure(recipe, root, original, folder, log)
+            evaluated = _measure(recipe, root, original, folder, log, device_memory)
         return _pass(recipe, evaluated.measured, work, log)
 
 
@@ -183,9 +186,11 @@ def _check(quantized: Path, origin: SourceRecord, log: Log) -> Check:
     return found
 
 
-def _evaluate(recipe: Recipe, root: Path, folder: Path, quantized: Path, shop: Workshop) -> Evaluated:
+def _evaluate(
+    recipe: Recipe, root: Path, folder: Path, quantized: Path, shop: Workshop, device_memory: float | None
+) -> Evaluated:
     def make(out: Path) -> None:
-        evaluated = _measure(recipe, root, folder, quantized, shop.log)
+        evaluated = _measure(recipe, root, folder, quantized, shop.log, device_memory)
         (out / "evaluated.json").write_text(evaluated.model_dump_json(), "utf-8")
 
     inputs = {**evaluation_inputs(recipe, root), "quantized": quantized.name, "versions": source.versions()}
@@ -193,10 +198,12 @@ def _evaluate(recipe: Recipe, root: Path, folder: Path, quantized: Path, shop: W
     return Evaluated.model_validate_json((made / "evaluated.json").read_bytes())
 
 
-def _measure(recipe: Recipe, root: Path, folder: Path, quantized: Path, log: Log) -> Evaluated:
+def _measure(
+    recipe: Recipe, root: Path, folder: Path, quantized: Path, log: Log, device_memory: float | None
+) -> Evaluated:
     rows, prompts = evaluate.read(recipe.evaluation, (root / path for path in recipe.calibration.files), root)
     held = evaluate.encode(rows, prompts, folder, quantized, recipe.evaluation)
-    measured, canary = evaluate.measure(folder, quantized, held, recipe.evaluation, log)
+    measured, canary = evaluate.measure(folder, quantized, held, recipe.evaluation, log, device_memory)
     return Evaluated(measured=measured, canary=canary)
 
 

@@ -14,7 +14,6 @@ ServedName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")]
 
 
 ENOUGH_SAMPLES = 128
-SPEED_ONLY = ("scratch", "synthetic")  # kinds of source with random weights: there is no quality to lose
 
 
 class RecipeError(Refusal, ValueError):
@@ -203,7 +202,7 @@ class Recipe(_Part):
     @model_validator(mode="after")
     def _is_evaluated(self) -> Self:
         given = bool(self.evaluation.text), bool(self.evaluation.tools)
-        if not all(given) and (any(given) or self.source.kind not in SPEED_ONLY):
+        if not all(given) and (any(given) or not isinstance(self.source, SyntheticSource)):
             raise ValueError("evaluation.text and evaluation.tools are required: the artifact is measured on them")
         return self
 

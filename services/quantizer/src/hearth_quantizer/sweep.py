@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from hearth_quantizer import calibration, evaluate, pipeline, quality, source, steps
 from hearth_quantizer.log import Log
 from hearth_quantizer.quality import TextScores
-from hearth_quantizer.recipe import ENOUGH_SAMPLES, Recipe
+from hearth_quantizer.recipe import ENOUGH_SAMPLES, GptqmodelQuantization, Recipe
 from hearth_quantizer.refusal import Refusal
 from hearth_quantizer.steps import Workshop
 
@@ -112,7 +112,7 @@ def table(tried: Sequence[Tried], rounding: TextScores) -> str:
 
 def run(recipe: Recipe, root: Path, work: Path, log: Log, *, device_memory: float | None = None) -> Recipe:
     """The variant of the recipe with the lowest KL divergence on its held-out text. Raises SweepError."""
-    if recipe.quantization.backend != "gptqmodel":
+    if not isinstance(recipe.quantization, GptqmodelQuantization):
         raise SweepError(f"--sweep: {recipe.quantization.backend} has no options to try; it needs backend gptqmodel")
     if not recipe.evaluation.text:
         raise SweepError("--sweep: the recipe has no evaluation.text to compare variants on")
@@ -123,21 +123,23 @@ def run(recipe: Recipe, root: Path, work: Path, log: Log, *, device_memory: floa
         def score(wanted: tuple[Change, ...]) -> TextScores:
             log.say("sweep", str(Tried.model_construct(changes=wanted)))
             folder, quantized = pipeline.make(apply(recipe, wanted), root, shop, device_memory)
-            return _score(recipe, root, folder, quantized, shop)
+            return _score(recipe, root, folder, quantized, shop, device_memory)
 
         tried = search(candidates, score)
         folder, _ = pipeline.make(recipe, root, shop, device_memory)
-        rounding = _score(recipe, root, folder, None, shop)
+        rounding = _score(recipe, root, folder, None, shop, device_memory)
     for line in table(tried, rounding).splitlines():
         log.say("sweep", line)
     return apply(recipe, tried[0].changes)
 
 
-def _score(recipe: Recipe, root: Path, folder: Path, quantized: Path | None, shop: Workshop) -> TextScores:
+def _score(
+    recipe: Recipe, root: Path, folder: Path, quantized: Path | None, shop: Workshop, device_memory: float | None
+) -> TextScores:
     def make(out: Path) -> None:
         rows, _ = evaluate.read(recipe.evaluation, (root / path for path in recipe.calibration.files), root)
         held = evaluate.encode(rows, [], folder, quantized or folder, recipe.evaluation)
-        own, other = evaluate.divergence(folder, quantized, recipe.quantization.group_size, held.text)
+        own, other = evaluate.divergence(folder, quantized, recipe.quantization.group_size, held.text, device_memory)
         (out / "scores.json").write_text(quality.text_scores(other, own).model_dump_json(), "utf-8")
 
     inputs = {
