@@ -69,7 +69,7 @@ def _plot(draw: Callable[["Axes"], None]) -> Any:
     from matplotlib.figure import Figure
 
     logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it announces its font cache
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(_STYLE):  # type: ignore[arg-type] # its stubs ask for a literal type of each key
         figure = Figure(figsize=(4.6, 2.8), layout="constrained")
         figure.patch.set_alpha(0)
         axes = figure.add_subplot()
@@ -113,7 +113,7 @@ def _tools(axes: "Axes", report: Report) -> None:
 
 def _layers(axes: "Axes", report: Report) -> None:
     axes.bar(range(len(report.layers)), report.layers, color=COLOURS["int4"], width=0.7)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params(axis="x", integer=True)
     axes.set_xlabel("layer")
     axes.set_ylabel("nats a token")
 
