@@ -9,10 +9,9 @@ import json
 from pathlib import Path
 from random import Random
 
-from tokenizers import Tokenizer
-
 import dialogues
 import render
+from tokenizers import Tokenizer
 from train import read_corpus
 
 HERE = Path(__file__).parent
