@@ -1,4 +1,6 @@
-"""Writes calibration.jsonl, what the demo model is calibrated on beside ../calibration: python calibration.py --corpus FILE
+"""Writes calibration.jsonl, what the demo model is calibrated on beside ../calibration.
+
+    python calibration.py --corpus corpus.jsonl
 
 Dialogues of the kind it was trained on, not held out, long enough for a calibration sample: most offer tools.
 """

@@ -31,8 +31,8 @@ from hearth_quantizer.toolcalls import ToolPrompt
 
 Read = Callable[[str], Floats]
 Sequences = Sequence[Sequence[int]]
-# What another computation of the same weights may differ by, averaged over a prompt's tokens: twice what bfloat16 does to
-# this model, which is close to what vLLM does, and no less than this.
+# What another computation of the same weights may differ by, averaged over a prompt's tokens: twice what bfloat16 does
+# to this model, which is close to what vLLM does, and no less than this.
 CANARY_LIMIT = 0.005
 # The same computation once more, on another machine or at another precision.
 SAME_LIMIT = 0.02
