@@ -123,7 +123,8 @@ def test_the_build_scored_the_weights_through_vllm(images: dict[str, str], engin
         )
     )
     assert report["kernels"] == ["CPUWNA16LinearKernel"]
-    assert 0 < report["mean"] < report["limit"]
+    assert report["mean"] > 0
+    assert 0 < report["share_of_limit"] < 1
     table = engine_client.containers.run(images["engine"], ["quality"], remove=True).decode()
     assert "CPUWNA16LinearKernel" in table
     assert "gates" in table

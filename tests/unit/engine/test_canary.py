@@ -19,7 +19,7 @@ from hearth_engine.plan import CANARY, kv_types
 from hearth_quantizer.manifest import Canary, Manifest
 
 PROMPTS = ((5, 6, 7, 8), (9, 10))
-EXPECTED = Canary(prompts=PROMPTS, logprobs=((-1.0, -2.0, -3.0), (-0.5,)), max_mean_difference=0.05)
+EXPECTED = Canary(prompts=PROMPTS, logprobs=((-1.0, -2.0, -3.0), (-0.5,)), limits=(0.05, 0.05))
 
 
 def answer(request: dict[str, Any], off: float = 0.0) -> dict[str, Any]:
@@ -85,7 +85,7 @@ async def test_a_match_lets_the_server_listen(vllm: Vllm, log: pytest.LogCapture
     assert asked["prompt"] == [list(prompt) for prompt in PROMPTS]
     assert (asked["max_tokens"], asked["prompt_logprobs"]) == (1, 0)
     assert "canary passed" in log.text
-    assert "4 tokens, mean |Δ ln p| 0.0400, prompts at most 0.0400 of 0.05" in log.text
+    assert "4 tokens, mean |Δ ln p| 0.0400, 80% of a prompt's limit" in log.text
 
 
 async def test_later_requests_pass_untouched(vllm: Vllm) -> None:

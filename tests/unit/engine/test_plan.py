@@ -53,7 +53,7 @@ def test_every_setting_at_once(qwen3_4b: Manifest) -> None:
 
 
 def test_a_canary_is_checked_by_a_middleware(tiny: Manifest, settings: Settings, cpu: Cpu) -> None:
-    canary = Canary(prompts=((1, 2),), logprobs=((-1.0,),), max_mean_difference=0.05)
+    canary = Canary(prompts=((1, 2),), logprobs=((-1.0,),), limits=(0.05,))
     without = plan(tiny, settings, cpu)
     checked = plan(tiny.model_copy(update={"canary": canary}), settings, cpu)
     assert set(checked.flags) - set(without.flags) == {("--middleware", CANARY)}

@@ -11,7 +11,7 @@ EXPECTED = [[-1.0, -2.0, -3.0], [-0.5, -0.5]]
 
 
 def test_the_distance_is_over_tokens_and_the_limit_over_each_prompt() -> None:
-    distance = measure(EXPECTED, [[-1.1, -2.0, -2.8], [-0.5, -0.6]], 0.11)
+    distance = measure(EXPECTED, [[-1.1, -2.0, -2.8], [-0.5, -0.6]], [0.11, 0.11])
     assert distance.prompts == pytest.approx([0.1, 0.05])
     assert distance.mean == pytest.approx(0.4 / 5)
     assert distance.worst == pytest.approx(0.2)
@@ -19,7 +19,7 @@ def test_the_distance_is_over_tokens_and_the_limit_over_each_prompt() -> None:
 
 
 def test_the_beginning_of_a_prompt_is_compared_with_its_beginning() -> None:
-    assert measure(EXPECTED, [[-1.0], [-0.5]], 0.01).tokens == 2
+    assert measure(EXPECTED, [[-1.0], [-0.5]], [0.01, 0.01]).tokens == 2
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_the_beginning_of_a_prompt_is_compared_with_its_beginning() -> None:
 )
 def test_what_differs_is_named(computed: list[list[float]], says: str) -> None:
     with pytest.raises(CanaryError, match=says):
-        measure(EXPECTED, computed, 0.1)
+        measure(EXPECTED, computed, [0.1, 0.1])
 
 
 def test_logprobs_of_a_prompt_as_vllm_and_as_json_have_them() -> None:

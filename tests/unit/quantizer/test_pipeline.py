@@ -67,7 +67,7 @@ def run(tmp_path: Path, folder: Path, calls: list[str], measured: Measured, monk
     def measure(source: Path, artifact: Path, held: HeldOut, *_: object) -> tuple[Measured, Canary]:
         calls.append("evaluate")
         assert (len(held.rows), len(held.prompts)) == (2, 1)
-        return measured, Canary(prompts=((1, 2),), logprobs=((-0.5,),), max_mean_difference=0.1)
+        return measured, Canary(prompts=((1, 2),), logprobs=((-0.5,),), limits=(0.1,))
 
     monkeypatch.setattr(gptqmodel, "quantize", backend)
     monkeypatch.setattr(gptqmodel, "versions", dict)
@@ -181,7 +181,7 @@ def test_the_artifact_holds_its_report_and_the_manifest_its_summary(tmp_path: Pa
     assert made.quality is not None
     assert made.quality.passed
     assert made.quality.metrics.int4.kl_mean == 0.004
-    assert made.canary == Canary(prompts=((1, 2),), logprobs=((-0.5,),), max_mean_difference=0.1)
+    assert made.canary == Canary(prompts=((1, 2),), logprobs=((-0.5,),), limits=(0.1,))
 
 
 def test_a_missed_gate_stops_the_run_with_the_table_and_leaves_the_report(tmp_path: Path, run: Run) -> None:

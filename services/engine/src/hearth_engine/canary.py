@@ -17,7 +17,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
-# The manifest's limit is for keys and values at 16 bit. Rounding them in transformers made the difference 1.4 to 4.6
+# The manifest's limits are for keys and values at 16 bit. Rounding them in transformers made the difference 1.4 to 4.6
 # times as large (fp8), or 1.0 to 1.3 times (int8 with a scale a head); the rest is room for the attention kernels.
 KV_FACTOR = {"fp8": 6.0, "int8_per_token_head": 2.0}
 
@@ -79,9 +79,9 @@ class CanaryMiddleware:
         computed = [
             logprobs(prompt, choice["prompt_logprobs"]) for prompt, choice in zip(prompts, choices, strict=True)
         ]
-        limit = canary.max_mean_difference * KV_FACTOR.get(arguments.kv_cache_dtype, 1.0)
-        distance = measure(canary.logprobs, computed, limit)
+        factor = KV_FACTOR.get(arguments.kv_cache_dtype, 1.0)
+        distance = measure(canary.logprobs, computed, [limit * factor for limit in canary.limits])
         return (
             f"hearth-engine: canary passed in {monotonic() - started:.2f} s: {distance.tokens} tokens, mean |Δ ln p| "
-            f"{distance.mean:.4f}, prompts at most {max(distance.prompts):.4f} of {limit:g}"
+            f"{distance.mean:.4f}, {distance.share:.0%} of a prompt's limit"
         )

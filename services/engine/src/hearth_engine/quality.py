@@ -34,7 +34,7 @@ class Scoring(BaseModel):
 
     mean: float
     worst: float
-    limit: float
+    share_of_limit: float
     tokens: int
     kernels: tuple[str, ...]
     kv_cache: str
@@ -115,7 +115,7 @@ def _verdict(gate: Gate) -> str:
 def _scoring(reports: list[Reports]) -> Table:
     table = _table("vLLM beside transformers, |Δ ln p| of the canary's tokens", "", *(r.title for r in reports))
     rows: dict[str, Callable[[Scoring], str]] = {
-        "mean": lambda s: f"{_figure(s.mean)} of {s.tokens} tokens (at most {_figure(s.limit)} a prompt)",
+        "mean": lambda s: f"{_figure(s.mean)} of {s.tokens} tokens ({s.share_of_limit:.0%} of a prompt's limit)",
         "worst": lambda s: _figure(s.worst),
         "kernel": lambda s: ", ".join(s.kernels),
         "KV cache": lambda s: s.kv_cache,

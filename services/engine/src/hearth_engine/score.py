@@ -21,18 +21,22 @@ class CanaryError(RuntimeError):
 
 @dataclass(frozen=True)
 class Distance:
-    """|Δ ln p| between reference and vLLM: the mean of each prompt, the mean and the worst of all tokens."""
+    """|Δ ln p| between reference and vLLM: the mean of each prompt, the mean and the worst of all tokens, and the
+    highest share of its limit that a prompt's mean takes."""
 
     prompts: list[float]
     mean: float
     worst: float
     tokens: int
+    share: float
 
 
-def measure(expected: Sequence[Sequence[float]], computed: Sequence[Sequence[float]], limit: float) -> Distance:
+def measure(
+    expected: Sequence[Sequence[float]], computed: Sequence[Sequence[float]], limits: Sequence[float]
+) -> Distance:
     """Compare ln p of every token but each prompt's first; a prompt that vLLM was given the beginning of counts so far.
 
-    Raises CanaryError that names the first prompt whose mean is above `limit`, or is no number.
+    Raises CanaryError that names the first prompt whose mean is above its limit, or is no number.
     """
     if len(computed) != len(expected):
         raise CanaryError(f"canary: {len(computed)} of {len(expected)} prompts were answered")
@@ -42,14 +46,15 @@ def measure(expected: Sequence[Sequence[float]], computed: Sequence[Sequence[flo
             raise CanaryError(f"canary prompt {index}: {len(row)} log-probabilities to compare with {len(reference)}")
         rows.append([abs(theirs - ours) for theirs, ours in zip(reference, row, strict=False)])
     means = [sum(row) / len(row) for row in rows]
-    for index, mean in enumerate(means):
+    for index, (mean, limit) in enumerate(zip(means, limits, strict=True)):
         if not mean <= limit:  # NaN is above every limit
             raise CanaryError(
                 f"canary prompt {index}: log-probabilities differ by {mean:.4f} from the manifest's, at most {limit:g} "
                 "is allowed: the weights, or the kernels that read them, are not those that were evaluated"
             )
     every = [difference for row in rows for difference in row]
-    return Distance(prompts=means, mean=sum(every) / len(every), worst=max(every), tokens=len(every))
+    share = max(mean / limit for mean, limit in zip(means, limits, strict=True))
+    return Distance(means, sum(every) / len(every), max(every), len(every), share)
 
 
 def logprobs(prompt: Sequence[int], positions: Sequence[Any]) -> list[float]:
@@ -75,7 +80,7 @@ def main() -> None:
     (reports / REPORT).write_text(json.dumps(report, indent=2) + "\n", "utf-8")
     print(
         f"score: {report['tokens']} tokens of {len(report['prompts'])} prompts, mean |Δ ln p| {report['mean']:.4f}, "
-        f"worst {report['worst']:.4f}, at most {report['limit']:g} a prompt; {', '.join(report['kernels'])}"
+        f"worst {report['worst']:.4f}, {report['share_of_limit']:.0%} of a limit; {', '.join(report['kernels'])}"
     )
 
 
@@ -110,7 +115,7 @@ def _run(folder: Path, canary: dict[str, Any]) -> dict[str, Any]:
         use_tqdm=False,
     )
     computed = [logprobs(prompt, answer.prompt_logprobs) for prompt, answer in zip(prompts, answers, strict=True)]
-    distance = measure(canary["logprobs"], computed, canary["max_mean_difference"])
+    distance = measure(canary["logprobs"], computed, canary["limits"])
     cache = llm.llm_engine.vllm_config.cache_config.cache_dtype
     return {
         "schema": 1,
@@ -118,7 +123,7 @@ def _run(folder: Path, canary: dict[str, Any]) -> dict[str, Any]:
         "mean": distance.mean,
         "worst": distance.worst,
         "tokens": distance.tokens,
-        "limit": canary["max_mean_difference"],
+        "share_of_limit": distance.share,
         "kernels": sorted(set().union(*llm.apply_model(_kernels))),
         "kv_cache": "bfloat16" if cache == "auto" else cache,
         "versions": {"vllm": vllm.__version__, "torch": torch.__version__},

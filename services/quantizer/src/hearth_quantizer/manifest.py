@@ -48,12 +48,12 @@ class FileEntry(_Part):
 
 class Canary(_Part):
     """What the artifact computes: logprobs[i][j] = ln p(prompts[i][j + 1] | prompts[i][: j + 1]), by transformers from
-    the dequantized weights. The engine's may differ by `max_mean_difference`, as the mean |Δ| of each prompt.
+    the dequantized weights. The engine's may differ by `limits`: the mean |Δ ln p| of each prompt.
     """
 
     prompts: tuple[tuple[int, ...], ...] = Field(min_length=1)
     logprobs: tuple[tuple[float, ...], ...]
-    max_mean_difference: float = Field(gt=0)
+    limits: tuple[float, ...]
 
 
 class Manifest(_Part):

@@ -208,11 +208,12 @@ def _measure(
 
 
 def _same(canary: Canary, computed: Sequence[Sequence[float]]) -> None:
-    for index, difference in enumerate(quality.canary_differences(canary.logprobs, computed)):
-        if not difference <= evaluate.SAME_LIMIT:  # NaN is above every limit
+    differences = quality.canary_differences(canary.logprobs, computed)
+    for index, (difference, limit) in enumerate(zip(differences, canary.limits, strict=True)):
+        if not difference <= limit:  # NaN is above every limit
             raise QualityError(
                 f"canary prompt {index}: log-probabilities differ by {difference:.4f} from the manifest's, at most "
-                f"{evaluate.SAME_LIMIT:g} is allowed: these are not the weights that were evaluated"
+                f"{limit:g} is allowed: these are not the weights that were evaluated"
             )
 
 
