@@ -216,8 +216,8 @@ def test_an_artifact_is_judged_by_its_canary_first(tmp_path: Path, run: Run, mon
     monkeypatch.setattr(evaluate, "logprobs", lambda *_: computed)
     monkeypatch.setattr(evaluate, "encode", lambda rows, prompts, *_: HeldOut(rows, prompts, [], [], None))
     assert pipeline.judge(recipe, tmp_path, tmp_path / "out", work, Log()).passed
-    computed[0][0] = -0.6
-    with pytest.raises(QualityError, match=r"canary prompt 0: log-probabilities differ by 0\.1000 .*, at most 0\.02"):
+    computed[0][0] = -0.7
+    with pytest.raises(QualityError, match=r"canary prompt 0: log-probabilities differ by 0\.2000 .*, at most 0\.1"):
         pipeline.judge(recipe, tmp_path, tmp_path / "out", work, Log())
 
 
