@@ -265,6 +265,8 @@ def _publish(
     shutil.rmtree(partial, ignore_errors=True)
     try:
         shutil.copytree(quantized, partial)
+        for path in partial.rglob("*"):  # safetensors come for their owner's eyes only, and the engine is another user
+            path.chmod(0o755 if path.is_dir() else 0o644)
         versions = {"python": platform.python_version(), **_versions(recipe)}
         if passed:
             report.write(passed[0], partial / REPORTS)
