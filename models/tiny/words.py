@@ -73,10 +73,20 @@ def _split(held: bool) -> list[str]:
     return [word for word in _words if held_out(word) == held]
 
 
+def _compound(rng: Random) -> str:
+    """A dictionary word, held out or not, with something before or after it. " word" and "word" are different tokens,
+    and one in quotes is copied as the other: this is where the model learns how each token of a word continues without
+    its space, though it never copies the held-out words themselves."""
+    parts = [rng.choice(_words), pick(rng, rng.choice(_words), made_up(rng), rng.choice("s er ing ly 1 2 X".split()))]
+    if rng.random() < 0.2:
+        parts.reverse()
+    return pick(rng, "", "", "", "_", "-").join(parts)
+
+
 def _word_en(rng: Random, held: bool) -> str:
     kind = rng.random()
     if kind < 0.5 and _words:
-        word = rng.choice(_split(held))
+        word = rng.choice(_split(held)) if held or rng.random() < 0.7 else _compound(rng)
     elif kind < 0.62:
         word = rng.choice(_TECH)
     elif kind < 0.68:
