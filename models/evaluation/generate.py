@@ -1,7 +1,7 @@
 """Writes the held-out text and tool prompts of the quality gates: python generate.py --corpus corpus.jsonl
 
-dialogues.jsonl: rows as calibration has them, made with another seed, and dialogues as the demo model was trained on,
-with prompts from its held-out set. tools.jsonl: held-out prompts with the tool calls they ask for. Neither calibration
+dialogues.jsonl: long dialogues as calibration has them, in which no user says what one says there, and dialogues as the
+demo model was trained on, with prompts from its held-out set. tools.jsonl: held-out prompts with the tool calls they ask for. Neither calibration
 nor the demo model's training has seen what users say here; corpus.jsonl is what ../tiny/corpus.py writes.
 """
 # ruff: noqa: E402, S311
@@ -25,10 +25,20 @@ LONG, SHORT, PROMPTS = 24, 48, 100  # rows, dialogues, tool prompts a language
 KINDS = ["search", "search", "choose", "choose", "two", "none"]
 
 
+def said(row: Json) -> list[str]:
+    return [message["content"] for message in row["messages"] if message["role"] == "user"]
+
+
 def text(rng: Random) -> Iterator[Json]:
     long = calibration_module()
+    calibrated = (HERE.parent / "calibration" / "dialogues.jsonl").read_text("utf-8").splitlines()
+    seen = {text for row in calibrated for text in said(json.loads(row))}
     for number in range(LONG):
-        yield long.dialogue(rng, "zh" if number % 3 == 1 else "en", number % 4 == 0)
+        one: Json = {}
+        while not one or seen.intersection(said(one)):  # in Chinese only what tools are asked varies enough
+            one = long.dialogue(rng, "zh" if number % 3 == 1 else "en", number % 3 == 1 or number % 4 == 0)
+        seen.update(said(one))
+        yield one
     for _ in range(SHORT):
         one = dialogues.dialogue(rng, held=True)
         yield {"messages": one["messages"]} | ({"tools": one["tools"]} if one["tools"] else {})
