@@ -1,8 +1,9 @@
 """Writes the held-out text and tool prompts of the quality gates: python generate.py --corpus corpus.jsonl
 
-dialogues.jsonl: long dialogues as calibration has them, in which no user says what one says there, and dialogues as the
-demo model was trained on, with prompts from its held-out set. tools.jsonl: held-out prompts with the tool calls they ask for. Neither calibration
-nor the demo model's training has seen what users say here; corpus.jsonl is what ../tiny/corpus.py writes.
+dialogues.jsonl: long dialogues as calibration has them, in which no user says what one says there, and dialogues as
+the demo model was trained on, with prompts from its held-out set. tools.jsonl: held-out prompts with the tool calls
+they ask for. Neither calibration nor the demo model's training has seen what users say here; corpus.jsonl is what
+../tiny/corpus.py writes.
 """
 # ruff: noqa: E402, S311
 
