@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 
 from .conftest import baked_model, host
 
-LOADERS = Path(__file__).with_name("loaders.py")
+SCRIPTS = Path(__file__).with_name("in_quantizer")
 TEXTS = [
     "List three common operating systems. Linux, Windows and macOS are the ones that most people meet.",
     "请列出三个常见的操作系统。常见的操作系统有 Linux、Windows 和 macOS。",
@@ -44,18 +44,30 @@ def prompts(auto_gptq: Path) -> list[list[int]]:
 
 
 @pytest.fixture(scope="session")
-def said(auto_gptq: Path, prompts: list[list[int]]) -> dict[str, list[list[float]]]:
-    """The prompts' logprobs by loader."""
+def quantizer() -> str:
     host("bake quantizer", {"HEARTH_BACKEND": "", "HEARTH_PROGRESS": "plain"})
+    return "hearth-quantizer:0.1.0-cpu"
+
+
+def python(quantizer: str, *arguments: str, stdin: str = "") -> str:
+    """What a Python program says last, run by the quantizer's interpreter; `arguments` begin with docker's own."""
     command = [
-        "docker", "run", "--rm", "--interactive", "--network", "none", "--volume", f"{auto_gptq}:/model:ro",
-        "--volume", f"{LOADERS}:/loaders.py:ro",
-        "--env", "GPTQMODEL_CPU_WORKERS=2", "--env", "GPTQMODEL_DISABLE_PACK_EXT=1",
-        "--entrypoint", "python", "hearth-quantizer:0.1.0-cpu", "/loaders.py", "/model",
+        "docker", "run", "--rm", "--interactive", "--network", "none", "--volume", f"{SCRIPTS}:/scripts:ro",
+        "--env", "GPTQMODEL_CPU_WORKERS=2", "--env", "GPTQMODEL_DISABLE_PACK_EXT=1", "--entrypoint", "python",
     ]  # fmt: skip
-    done = subprocess.run(command, input=json.dumps(prompts), capture_output=True, text=True, timeout=600)
+    at = arguments.index("--")
+    command += [*arguments[:at], quantizer, *arguments[at + 1 :]]
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-4000:]
-    found: dict[str, list[list[float]]] = json.loads(done.stdout.splitlines()[-1])
+    return done.stdout.splitlines()[-1]
+
+
+@pytest.fixture(scope="session")
+def said(quantizer: str, auto_gptq: Path, prompts: list[list[int]]) -> dict[str, list[list[float]]]:
+    """The prompts' logprobs by loader."""
+    mount = f"{auto_gptq}:/model:ro"
+    line = python(quantizer, "--volume", mount, "--", "/scripts/loaders.py", "/model", stdin=json.dumps(prompts))
+    found: dict[str, list[list[float]]] = json.loads(line)
     return found
 
 
@@ -82,6 +94,10 @@ def difference(one: list[list[float]], other: list[list[float]]) -> float:
     """Mean of |ln p - ln q| over all tokens."""
     pairs = [pair for rows in zip(one, other, strict=True) for pair in zip(*rows, strict=True)]
     return sum(abs(p - q) for p, q in pairs) / len(pairs)
+
+
+def test_the_scale_search_finds_what_gptqmodels_own_finds(quantizer: str) -> None:
+    assert python(quantizer, "--", "/scripts/scale_search.py") == "1280 rows, 0 scales and 0 zeros differ"
 
 
 def test_the_manifest_says_which_back_end_made_the_weights(auto_gptq: Path) -> None:

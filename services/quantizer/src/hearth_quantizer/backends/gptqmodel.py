@@ -9,6 +9,7 @@ from typing import Any
 
 from hearth_quantizer import memory, tensors
 from hearth_quantizer.artifact import Model, read_json, sha256
+from hearth_quantizer.backends import scales
 from hearth_quantizer.log import Advance
 from hearth_quantizer.memory import Placement
 from hearth_quantizer.recipe import GptqmodelQuantization, Quantization
@@ -20,9 +21,10 @@ class QuantizeError(Refusal):
 
 
 def versions() -> dict[str, str]:
-    """GPTQModel's version, and a digest of this module."""
+    """GPTQModel's version, and digests of the modules that drive it."""
+    code = "-".join(sha256(Path(str(file)))[:12] for file in (__file__, scales.__file__))
     try:
-        return {"gptqmodel": version("gptqmodel"), "gptqmodel_code": sha256(Path(__file__))[:12]}
+        return {"gptqmodel": version("gptqmodel"), "gptqmodel_code": code}
     except PackageNotFoundError:
         raise Refusal("back end gptqmodel: GPTQModel is not installed here; the quantizer image has it") from None
 
@@ -41,6 +43,7 @@ def quantize(
     import torch
     from gptqmodel import GPTAQConfig, GPTQModel, QuantizeConfig
 
+    scales.install()
     options = settings.options
     placement = _place(source, sequences, options.batch_size, device_memory)
     config = QuantizeConfig(
