@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import torch
 from gptqmodel.quantization.quantizer import Quantizer
+
 from hearth_quantizer.backends import scales
 
 torch.manual_seed(0)
