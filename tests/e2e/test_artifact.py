@@ -91,7 +91,7 @@ def scale_a_layer(model: Path, factor: float) -> None:
 
 def test_the_canary_passes_before_the_engine_answers(stack: Stack) -> None:
     log = stack.container("engine-cpu").logs().decode()
-    assert log.index("canary passed in 0.") < log.index("Application startup complete")
+    assert log.index("canary passed in ") < log.index("Application startup complete")
 
 
 def test_weights_that_compute_something_else_are_refused_by_the_canary(
