@@ -14,11 +14,14 @@ from tokenizers import Tokenizer
 from .conftest import baked_model, host
 
 SCRIPTS = Path(__file__).with_name("in_quantizer")
+TURN = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n{}<|im_end|>"
 TEXTS = [
-    "List three common operating systems. Linux, Windows and macOS are the ones that most people meet.",
-    "请列出三个常见的操作系统。常见的操作系统有 Linux、Windows 和 macOS。",
-    "<|im_start|>user\nSearch for 'blue whale'.<|im_end|>\n<|im_start|>assistant\n<tool_call>\n"
-    '{"name": "search", "arguments": {"query": "blue whale"}}\n</tool_call><|im_end|>',
+    TURN.format("List three common operating systems.", "Linux, Windows and macOS."),
+    TURN.format("请列出三个常见的操作系统。", "Linux、Windows、macOS"),
+    TURN.format(
+        "Search for 'blue whale'.",
+        '<tool_call>\n{"name": "search", "arguments": {"query": "blue whale"}}\n</tool_call>',
+    ),
 ]
 
 
@@ -107,14 +110,18 @@ def test_the_manifest_says_which_back_end_made_the_weights(auto_gptq: Path) -> N
     assert manifest["check"]["quantized_linears"] == 7 * manifest["model"]["layers"]
 
 
+def share(one: list[list[float]], said: dict[str, list[list[float]]]) -> float:
+    """How far `one` is from the weights dequantized by hand, by what one layer's scales 5 % too large do to them."""
+    return difference(one, said["by hand"]) / difference(said["by hand, falsified"], said["by hand"])
+
+
 def test_a_falsified_layer_shows(said: dict[str, list[list[float]]]) -> None:
-    """The scale of the comparisons below: one layer's scales 5 % too large."""
     assert difference(said["by hand, falsified"], said["by hand"]) > 0.01
 
 
-@pytest.mark.parametrize("loader", ["GPTQModel", "transformers"])
-def test_a_library_reads_what_is_there(said: dict[str, list[list[float]]], loader: str) -> None:
-    assert difference(said[loader], said["by hand"]) < 0.005
+@pytest.mark.parametrize(("loader", "at_most"), [("transformers", 0.05), ("GPTQModel", 0.25)])
+def test_a_library_reads_what_is_there(said: dict[str, list[list[float]]], loader: str, at_most: float) -> None:
+    assert share(said[loader], said) < at_most
 
 
 def test_vllm_reads_what_is_there(
@@ -134,4 +141,4 @@ print(u.urlopen(u.Request("http://127.0.0.1:8000/v1/completions", {body!r}.encod
         for prompt, choice in zip(prompts, json.loads(out)["choices"], strict=True)
     ]
     assert "CPUWNA16LinearKernel" in engine.logs().decode()
-    assert difference(served, said["by hand"]) < 0.01
+    assert share(served, said) < 0.5  # it computes in bfloat16
