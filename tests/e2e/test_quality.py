@@ -35,7 +35,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rows = path.read_text("utf-8").splitlines(keepends=True)
         path.write_text("".join(rows[:: len(rows) // count][:count]), "utf-8")
     recipe = yaml.safe_load((folder / "tiny.yaml").read_text("utf-8"))
-    recipe["evaluation"]["limits"] |= {"tool_match": 0.5, "tool_match_drop": 0.2}  # of so few prompts, two may be lost
+    # Few rows say little about perplexity, and of eight prompts one may be lost; the limits on the KL divergence stay.
+    recipe["evaluation"]["limits"] |= {"perplexity_increase": 0.1, "tool_match": 0.5, "tool_match_drop": 0.2}
     (folder / "tiny.yaml").write_text(yaml.safe_dump(recipe), "utf-8")
     return folder
 
