@@ -27,6 +27,8 @@ JOINS = {
     "en": [" and then ", ". Then ", ", and also ", ". Also: ", " and "],
     "zh": [",然后", "。然后", ",再", "。另外,", ",并且"],
 }
+# After these, and where the second needs the first, one call follows the other's result; else both are made at once.
+ONE_BY_ONE = {". Then ", "。然后"}
 _corpus: list[str] = []
 
 
@@ -134,27 +136,42 @@ def use(rng: Random, lang: Lang, *, held: bool, kind: str = "") -> Scene:
         novel += [before.user] if not before.fixed else []
     steps = [by_family[family.key] for family in (wanted if len(wanted) == 2 else wanted * (2 if kind == "two" else 1))]
     made = [tools.request(rng, one, lang, held=held) for one in steps]
-    novel.append(_joined(rng, lang, steps, made))
-    said.append(message("user", novel[-1]))
-    asked = calls([(one.name, arguments) for one, (_, arguments, _) in zip(steps, made, strict=True)])
-    said.append(asked)
-    if rng.random() < 0.85:
-        answers = []
-        for number, (one, (_, _, values)) in enumerate(zip(steps, made, strict=True)):
-            result, answer = tools.failed(rng, lang) if rng.random() < 0.08 else one.family.result(rng, lang, values)
+    text, one_by_one = _joined(rng, lang, steps, made)
+    novel.append(text)
+    said.append(message("user", text))
+    rounds = [[step] for step in range(len(steps))] if one_by_one else [list(range(len(steps)))]
+    answers, ended = [], rng.random() >= 0.85  # some dialogues end with the call: nothing came back yet
+    for asked in rounds:
+        said.append(calls([(steps[step].name, made[step][1]) for step in asked]))
+        if ended:
+            break
+        for number, step in enumerate(asked):
+            went_wrong = rng.random() < 0.08
+            result, answer = (
+                tools.failed(rng, lang) if went_wrong else steps[step].family.result(rng, lang, made[step][2])
+            )
             said.append(message("tool", tools.wrapped(rng, result)) | {"tool_call_id": f"call_{number}"})
             answers.append(answer)
+            if went_wrong and one_by_one:
+                break
+        else:
+            continue
+        break
+    if not ended:
         said.append(message("assistant", "\n".join(answers)))
         if rng.random() < 0.15:
             after = plain.question(rng, lang)
             said += [message("user", after.user), message("assistant", after.answer)]
             novel += [after.user] if not after.fixed else []
-    return Scene(kind, said, offered, novel)
+    return Scene("one by one" if one_by_one else kind, said, offered, novel)
 
 
-def _joined(rng: Random, lang: Lang, steps: list[tools.Offer], made: list[tuple[str, Json, tools.Values]]) -> str:
+def _joined(
+    rng: Random, lang: Lang, steps: list[tools.Offer], made: list[tuple[str, Json, tools.Values]]
+) -> tuple[str, bool]:
+    """What the user says, and whether the second call waits for the first one's result."""
     if len(made) == 1:
-        return made[0][0]
+        return made[0][0], False
     (first, _, one), (second, _, other) = made
     same = steps[0] is steps[1] and len(one) == 1 and "count" not in steps[0].names
     if same and rng.random() < 0.6:  # "Search for 'X' and 'Y'."
@@ -162,17 +179,16 @@ def _joined(rng: Random, lang: Lang, steps: list[tools.Offer], made: list[tuple[
         if first.count(x) == 1:
             for left, right in ("''", '""', "``", "“”", "‘’", "「」"):
                 if f"{left}{x}{right}" in first:
-                    return first.replace(
-                        f"{left}{x}{right}",
-                        f"{left}{x}{right}{pick(rng, ' and ', ' and also ') if lang == 'en' else pick(rng, '和', '以及')}{left}{y}{right}",
-                    )
+                    both = pick(rng, " and ", " and also ") if lang == "en" else pick(rng, "和", "以及")
+                    return first.replace(f"{left}{x}{right}", f"{left}{x}{right}{both}{left}{y}{right}"), False
     join = rng.choice(JOINS[lang])
     if lang == "en":
         first = first.rstrip(".") if not first.endswith("?") else first.rstrip("?")
         second = second[0].lower() + second[1:] if join[0] != "." and second.split()[0].istitle() else second
     else:
         first = first.rstrip("。?")
-    return first + join + second
+    needs = (steps[0].family.key, steps[1].family.key) == ("list", "read") or steps[0].family.key == "navigate"
+    return first + join + second, join in ONE_BY_ONE or needs
 
 
 def dialogue(rng: Random, *, held: bool = False, kind: str = "", lang: Lang | None = None) -> Json:
@@ -189,9 +205,14 @@ def dialogue(rng: Random, *, held: bool = False, kind: str = "", lang: Lang | No
         held_ones = [is_held(text) for text in scene.novel]
         if (held_ones and held_ones[-1] and scene.kind != "phrase") if held else not any(held_ones):
             break
+    offered = [one.tool for one in scene.offered]
+    if offered and len(offered) < 8 and rng.random() < 0.3:
+        offered.insert(rng.randint(0, len(offered)), tools.read_more(rng))
+    if rng.random() < 0.3:
+        offered.sort(key=lambda tool: str(tool["function"]["name"]))  # as gateways do
     return {
         "messages": _opening(rng, language) + scene.said,
-        "tools": [one.tool for one in scene.offered] or None,
+        "tools": offered or None,
         "lang": language,
         "kind": scene.kind,
     }
@@ -222,6 +243,8 @@ def tool_prompt(rng: Random, lang: Lang, kind: str, number: int) -> dict[str, An
         if not ok or len(json.dumps(messages[:until])) > 3000:
             continue
         made = [call["function"] for call in messages[until].get("tool_calls", [])]
+        if kind == "two" and len(made) != 2:  # one by one
+            continue
         expected = [{"name": call["name"], "arguments": json.loads(call["arguments"])} for call in made]
         if kind == "search":
             offered = next((tool for tool in one["tools"] if tool["function"]["name"] == expected[0]["name"]), None)

@@ -36,6 +36,7 @@ class Family:
 
 
 # --- values -----------------------------------------------------------------------------------------------------------
+HERE = "."  # what tools call the folder that they work in
 _FOLDERS = "src docs data logs config home tmp var etc backup notes reports images scripts tests build projects photos music archive".split()
 _STEMS = "main report notes todo readme config settings index data invoice letter plan budget summary server client app test backup draft table list log".split()
 _ENDINGS = "txt md py json yaml csv log html js rs c sh pdf toml ini xml sql".split()
@@ -150,7 +151,7 @@ def found(rng: Random, lang: Lang, values: Values) -> tuple[str, str]:
     heads = [
         pick(rng, made_up_name(rng, lang), str(values["query"]), f"{made_up(rng).capitalize()} - Wiki") for _ in facts
     ]
-    style = rng.randrange(4)
+    style = rng.randrange(5)
     if style == 0:
         text = "\n".join(f"{n}. {head}: {line}" for n, (head, line) in enumerate(zip(heads, facts, strict=True), 1))
     elif style == 1:
@@ -159,11 +160,15 @@ def found(rng: Random, lang: Lang, values: Values) -> tuple[str, str]:
         )
     elif style == 2:
         text = "\n".join(facts)
+    elif style == 3:
+        text = "\n\n".join(
+            f"{n}. {head}\n{file(rng)}\n{line}" for n, (head, line) in enumerate(zip(heads, facts, strict=True), 1)
+        )
     else:
         text = "\n\n".join(f"{head}\n{url(rng)}\n{line}" for head, line in zip(heads, facts, strict=True))
     if rng.random() < 0.06:
         return pick(
-            rng, "No results.", "[]", "no results found"
+            rng, "No results.", "[]", "no results found", f"Nothing found for: {values['query']}"
         ), "The search found nothing." if lang == "en" else "没有找到结果。"
     return text, f"I found this: {' '.join(facts)}" if lang == "en" else f"我找到了:{''.join(facts)}"
 
@@ -209,13 +214,14 @@ def entries(rng: Random, lang: Lang, values: Values) -> tuple[str, str]:
             pick(rng, f"{stem(rng)}.{rng.choice(_ENDINGS)}", rng.choice(_FOLDERS)) for _ in range(rng.randint(1, 5))
         )
     )
-    text = "\n".join(names) if rng.random() < 0.7 else json.dumps(names)
-    return (
-        text,
-        f"{values['path']} contains: {', '.join(names)}."
-        if lang == "en"
-        else f"{values['path']}里有:{'、'.join(names)}。",
+    text = pick(
+        rng,
+        "\n".join(names),
+        "\n".join(f"[{'FILE' if '.' in name else 'DIR'}] {name}" for name in names),
+        json.dumps(names),
     )
+    place = values["path"] if values["path"] != HERE else "The workspace" if lang == "en" else "工作区"
+    return text, f"{place} contains: {', '.join(names)}." if lang == "en" else f"{place}里有:{'、'.join(names)}。"
 
 
 def printed(rng: Random, lang: Lang, values: Values) -> tuple[str, str]:
@@ -258,7 +264,15 @@ def told(
 
 
 def done(en: str, zh: str) -> Callable[[Random, Lang, Values], tuple[str, str]]:
-    return told("", en, zh, lambda rng, lang: pick(rng, "ok", "OK", "done", "Success", "true", '{"ok": true}', "成功"))
+    def result(rng: Random, lang: Lang, values: Values) -> tuple[str, str]:
+        about = next(iter(values.values()), "it")
+        text = pick(
+            rng, "ok", "OK", "done", "Success", "true", '{"ok": true}', "成功", f"Successfully changed {about}",
+            f"Done: {about}", f"Successfully wrote to {about}",
+        )  # fmt: skip
+        return text, (en if lang == "en" else zh).format(**values)
+
+    return result
 
 
 def page(rng: Random, lang: Lang, values: Values) -> tuple[str, str]:
@@ -316,8 +330,8 @@ def _phrase(rng: Random, lang: Lang, held: bool) -> str:
 
 FAMILIES = [
     Family("search", ["search", "search", "search", "web_search", "search_web", "google_search", "internet_search", "find_online", "bing_search"],
-           ["Search the web.", "Search the internet for information.", "Look something up on the web and return results.", "Web search: returns titles and snippets.", "Find pages on the internet that match a query.", "Search the web", "Searches online", "web search"],
-           ["搜索网络。", "在互联网上搜索信息。", "网络搜索,返回标题和摘要。", "上网查找资料。", "联网搜索"],
+           ["Search the web.", "Search the internet for information.", "Look something up on the web and return results.", "Web search: returns titles and snippets.", "Find pages on the internet that match a query.", "Search the web", "Searches online", "web search", "Search the documents in the workspace by their words, and get titles, paths and extracts.", "Find documents that match a query."],
+           ["搜索网络。", "在互联网上搜索信息。", "网络搜索,返回标题和摘要。", "上网查找资料。", "联网搜索", "在工作区的文档中搜索,返回标题、路径和摘录。"],
            {"query": QUERY}, values_of(query=_phrase),
            ["Search for {query!q}", "Search for {query!q}.", "Please search for {query!q}.", "Search the web for {query!q}.", "Look up {query!q} online.", "Can you search for {query!q}?", "Find information about {query!q}.", "Use the search tool to look for {query!q}.", "search {query!q}", "Look for {query!q} on the internet.", "I need information on {query!q}. Search the web, please.", "Could you look up {query!q}?", "Web search: {query}", "Search for {query}", "Search: {query}", "Do a web search for {query!q}.", "What does the web say about {query!q}?"],
            ["搜索{query!q}", "请搜索{query!q}。", "搜一下{query!q}", "帮我搜索{query!q}。", "在网上搜索{query!q}", "请上网查一下{query!q}。", "帮我查一下{query!q}", "用搜索工具查找{query!q}", "搜索:{query}", "搜索一下{query!q}。", "查找关于{query!q}的信息。", "能帮我搜索{query!q}吗?", "我想了解{query!q},请搜索。", "网上搜{query!q}", "搜索{query}"],
@@ -514,19 +528,82 @@ class Offer:
         return name
 
 
+# What servers and gateways add to a tool: a label before its name, more sentences, parameters that nobody needs.
+_LABELS = {
+    "files": (
+        ["read", "write", "list", "delete", "move", "grep", "mkdir"],
+        "files fs filesystem workspace disk".split(),
+    ),
+    "commands": (["command"], "commands shell terminal sandbox exec".split()),
+    "browser": (["navigate", "click", "type", "screenshot"], "browser page web chrome".split()),
+    "search": (["search"], "search docs web knowledge library".split()),
+}
+_SENTENCES = {
+    "en": ["Only works within allowed directories.", "Returns a clear error when something is wrong.", "Use this tool when you need its result, and only then.", "Handles text in any language and encoding.", "Long results are cut.", "The result is plain text.", "It is safe to call it more than once.", "Takes a few seconds at most.", "Relative names start at the workspace root.", "Great for finding things when you do not know their exact place.", "Answer from the result, or call another tool for more."],
+    "zh": ["只能在允许的目录内使用。", "出错时返回明确的错误信息。", "只在需要结果时使用。", "结果是纯文本。", "过长的结果会被截断。", "可以多次调用。"],
+}  # fmt: skip
+_UNNEEDED: dict[str, Json] = {
+    "cwd": {"type": "string", "default": "", "description": "Current working directory, leave empty in most cases"},
+    "timeout": {"type": "number", "minimum": 1, "description": "Seconds to wait"},
+    "encoding": {"type": "string", "enum": ["utf-8", "utf-16", "latin-1"]},
+    "recursive": {"type": "boolean", "default": False, "description": "Whether to go into subdirectories"},
+    "head": {"type": "integer", "description": "Only the first lines"},
+    "tail": {"type": "integer", "description": "Only the last lines"},
+    "dryRun": {"type": "boolean", "default": False, "description": "Show what would be done"},
+    "depth": {"type": "number", "description": "How deep to go"},
+    "exclude_patterns": {"type": "array", "items": {"type": "string"}, "default": []},
+    "slowly": {"type": "boolean", "description": "Whether to take more time"},
+    "interpreter": {"type": "string", "description": "Command with arguments, bash for example"},
+    "format": {"type": "string", "enum": ["text", "json"]},
+    "verbose": {"type": "boolean"},
+}
+
+
+def _labelled(rng: Random, family: Family, name: str) -> str:
+    labels = next((labels for keys, labels in _LABELS.values() if family.key in keys), ["tools", "my", "mcp", "web"])
+    return rng.choice(labels) + pick(rng, "_", "_", "_", "__", "-") + name
+
+
+def canonical(schema: Json) -> Json:
+    """In the order in which a gateway sends tools to the model: keys sorted, required properties first."""
+    ordered = {key: canonical(value) if isinstance(value, dict) else value for key, value in sorted(schema.items())}
+    if isinstance(properties := ordered.get("properties"), dict):
+        names = [*ordered.get("required", []), *properties]
+        ordered["properties"] = {name: properties[name] for name in dict.fromkeys(names)}
+    return ordered
+
+
+def read_more(rng: Random) -> Json:
+    """What a gateway offers beside a request's tools, so that the rest of a long result can be read. No call of it is
+    trained: it has to be passed over."""
+    properties: Json = {"handle": {"description": "The handle in the note of the cut result.", "type": "string"}}
+    if rng.random() < 0.5:
+        properties["find"] = {"description": "Start at the first place that has this text.", "type": "string"}
+    properties["offset"] = {"description": "The character to start from.", "minimum": 0, "type": "integer"}
+    description = "Read more of a tool result that was too long and therefore cut."
+    if rng.random() < 0.7:
+        description += " The note at the end of the cut result has the handle and the offset to go on from."
+    schema = {"additionalProperties": False, "properties": properties, "required": ["handle"], "type": "object"}
+    name = pick(rng, "hearth_read_result", "hearth_read_result", "read_more", f"{made_up(rng)}_read_rest")
+    return {"type": "function", "function": {"name": name, "description": description, "parameters": schema}}
+
+
 def offer(rng: Random, family: Family, lang: Lang, taken: set[str]) -> Offer:
     name = rng.choice(family.names)
-    if rng.random() < 0.1:  # nothing but the description tells what it does
+    style = rng.random()
+    if style < 0.1:  # nothing but the description tells what it does
         name = pick(rng, f"tool_{rng.randint(1, 99)}", f"{made_up(rng)}_{made_up(rng)}", f"fn{rng.randint(1, 999)}")
-    elif rng.random() < 0.08:
+    elif style < 0.18:
         name = pick(rng, "mcp_", "web-", "my_", f"{made_up(rng)}__") + name
+    elif style < 0.45:
+        name = _labelled(rng, family, name)
     while name in taken:
         name += pick(rng, "_2", "_tool", "_v2")
     taken.add(name)
-    in_chinese = lang == "zh" and rng.random() < 0.5
+    in_chinese = lang == "zh" and rng.random() < 0.4
     names: dict[str, str] = {}
     properties: Json = {}
-    described = rng.random() < 0.5
+    described, titled = rng.random() < 0.5, rng.random() < 0.08
     parameters = dict(family.parameters)
     if family.key == "search" and rng.random() < 0.35:
         parameters["count"] = COUNT
@@ -535,28 +612,52 @@ def offer(rng: Random, family: Family, lang: Lang, taken: set[str]) -> Offer:
         properties[names[key]] = {"type": parameter.type}
         if described:
             properties[names[key]]["description"] = rng.choice(parameter.zh if in_chinese else parameter.en)
+        if titled:
+            properties[names[key]]["title"] = names[key].replace("_", " ").title()
+    if rng.random() < 0.3:
+        for unneeded in rng.sample(list(_UNNEEDED), rng.choice([1, 1, 2, 3])):
+            properties.setdefault(unneeded, dict(_UNNEEDED[unneeded]))
     schema: Json = {"type": "object", "properties": properties}
     required = [names[key] for key in family.parameters]
     if required and rng.random() < 0.85:
         schema["required"] = required
-    if rng.random() < 0.12:
+    if rng.random() < 0.2:
         schema["additionalProperties"] = False
-    if rng.random() < 0.06:
-        schema = {"$schema": "http://json-schema.org/draft-07/schema#"} | schema
+    if titled:
+        schema["title"] = f"{name}Arguments"
+    if rng.random() < 0.12:
+        schema = {
+            "$schema": pick(
+                rng, "http://json-schema.org/draft-07/schema#", "https://json-schema.org/draft/2020-12/schema"
+            )
+        } | schema
+    description = rng.choice(family.zh if in_chinese else family.en)
+    if rng.random() < 0.3:
+        description = " ".join(
+            [description, *rng.sample(_SENTENCES["zh" if in_chinese else "en"], rng.choice([1, 1, 2, 3]))]
+        )
     function: Json = {
         "name": name,
-        "description": rng.choice(family.zh if in_chinese else family.en),
-        "parameters": schema,
+        "description": description,
+        "parameters": canonical(schema) if rng.random() < 0.6 else schema,
     }
     if rng.random() < 0.04:
         function["strict"] = True
     return Offer(family, {"type": "function", "function": function}, names)
 
 
+_HERE = {
+    "en": ["List the files in the workspace.", "What is in the workspace?", "Show me the files in the workspace.", "Which files are there?", "List the workspace", "What files are in the current folder?", "List the files here.", "list the files in the workspace", "Show the files in the current directory."],
+    "zh": ["列出工作区里的文件。", "工作区里有什么文件?", "看看工作区里有哪些文件。", "列出当前目录的文件。", "当前文件夹里有什么?", "列出工作区的文件", "这里有哪些文件?"],
+}  # fmt: skip
+
+
 def request(rng: Random, chosen: Offer, lang: Lang, *, held: bool) -> tuple[str, Json, Values]:
     """What the user says, the call's arguments, and the values in them by the family's own names."""
     values = chosen.family.values(rng, lang, held)
     template = rng.choice(chosen.family.ask_en if lang == "en" else chosen.family.ask_zh)
+    if chosen.family.key == "list" and rng.random() < 0.15:
+        values, template = {"path": HERE}, rng.choice(_HERE[lang])
     text = template
     for key, value in values.items():
         text = text.replace(f"{{{key}!q}}", quoted(rng, str(value), lang)).replace(f"{{{key}}}", str(value))
