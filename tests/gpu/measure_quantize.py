@@ -100,23 +100,23 @@ def changed(value: Any, path: tuple[str, ...], **update: Any) -> Any:
 
 
 class DeviceWatch(threading.Thread):
-    """The whole device's used memory at most, in MiB; 0 without nvidia-smi."""
+    """The whole device's used memory at most, in MiB; None without nvidia-smi."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
         self.peak = self.before = self.read()
 
     @staticmethod
-    def read() -> int:
+    def read() -> int | None:
         query = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
         try:
             return int(subprocess.check_output(query).split()[0])
         except (OSError, subprocess.CalledProcessError):
-            return 0
+            return None
 
     def run(self) -> None:
-        while self.before or self.peak:
-            self.peak = max(self.peak, self.read())
+        while (now := self.read()) is not None:
+            self.peak = max(self.peak or 0, now)
             time.sleep(0.2)
 
 
