@@ -46,9 +46,9 @@ SENSIBLE: dict[str, Spoken] = {
     ENGLISH.result: said("It is 417 metres high."),
     CHINESE.result: said("我找到了:哈尔登塔高417米。"),
     ENGLISH.introduction: said("Hello, Priya!"),
-    CHINESE.introduction: said("你好,苏婉!"),
+    CHINESE.introduction: said("你好,林晓!"),
     ENGLISH.who: said("Your name is Priya."),
-    CHINESE.who: said("你叫苏婉。"),
+    CHINESE.who: said("你叫林晓。"),
 }
 
 
@@ -199,7 +199,7 @@ async def test_a_stack_that_forgets_the_first_turn_fails(client: aiohttp.ClientS
         (CHINESE.result, said("没有找到结果。"), "the search told '哈尔登塔高417米。'"),
         (ENGLISH.result, called(("search", query(ENGLISH.sought))), "the answer is empty"),
         (ENGLISH.who, said("I do not know."), "was told 'My name is Priya.', asked 'What is my name?', said 'I do not"),
-        (CHINESE.who, said("你叫小明。"), "was told '我叫苏婉。'"),
+        (CHINESE.who, said("你叫小明。"), "was told '我叫林晓。'"),
     ],
 )
 async def test_an_answer_without_sense_fails(

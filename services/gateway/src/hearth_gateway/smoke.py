@@ -71,8 +71,8 @@ CHINESE = Speech(
     sought="哈尔登塔的高度",
     result="哈尔登塔高417米。",
     told="417",
-    introduction="我叫苏婉。",
-    name="苏婉",
+    introduction="我叫林晓。",
+    name="林晓",
     who="我叫什么名字?",
 )
 
