@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import ROOT, Stack, host
+from .conftest import ROOT, Stack, host, judge_by_little
 
 
 @pytest.mark.parametrize("profile", ["gpu", "cpu"])
@@ -86,6 +86,7 @@ def test_weights_made_beforehand_replace_the_quantizing_stage(images: dict[str, 
     """The way of a GPU box: quantize in a container, bake what it left."""
     clone = tmp_path / "clone"
     shutil.copytree(ROOT, clone, ignore=shutil.ignore_patterns(".git", ".venv", ".tools", "weights"))
+    judge_by_little(clone / "models")
     env = os.environ | {"HEARTH_RECIPE": "tiny", "COMPOSE_PROFILES": "cpu", "HEARTH_VERSION": "beforehand"}
     subprocess.run(["make", "quantize"], cwd=clone, env=env, check=True, capture_output=True)
     made = (clone / "weights/tiny/hearth.json").read_bytes()

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from numpy.typing import NDArray
 
-from .conftest import ROOT, host
+from .conftest import ROOT, host, judge_by_little
 
 Judge = Callable[..., tuple[int, str]]
 LAYER = "model.layers.0."
@@ -30,14 +30,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The recipes with a part of the held-out data: what is looked for here is gross."""
     folder = tmp_path_factory.mktemp("recipes") / "models"
     shutil.copytree(ROOT / "models", folder)
-    for name, count in (("dialogues", 12), ("tools", 8)):
-        path = folder / f"evaluation/{name}.jsonl"
-        rows = path.read_text("utf-8").splitlines(keepends=True)
-        path.write_text("".join(rows[:: len(rows) // count][:count]), "utf-8")
-    recipe = yaml.safe_load((folder / "tiny.yaml").read_text("utf-8"))
-    # Few rows say little about perplexity, and of eight prompts one may be lost; the limits on the KL divergence stay.
-    recipe["evaluation"]["limits"] |= {"perplexity_increase": 0.1, "tool_match": 0.5, "tool_match_drop": 0.2}
-    (folder / "tiny.yaml").write_text(yaml.safe_dump(recipe), "utf-8")
+    judge_by_little(folder)
     return folder
 
 
