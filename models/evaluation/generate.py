@@ -54,7 +54,7 @@ def prompts(rng: Random) -> Iterator[Json]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--corpus", type=Path, required=True)
-    read_corpus(parser.parse_args().corpus)
+    read_corpus(parser.parse_args().corpus, only_words=True)
     rng = Random(SEED)
     for name, rows in (("dialogues.jsonl", text(rng)), ("tools.jsonl", prompts(rng))):
         lines = [json.dumps(row, ensure_ascii=False) for row in rows]

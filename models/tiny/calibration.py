@@ -23,7 +23,7 @@ SEED, ROWS, SHORTEST = 20261124, 512, 300  # tokens
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--corpus", type=Path, required=True)
-    read_corpus(parser.parse_args().corpus)
+    read_corpus(parser.parse_args().corpus, only_words=True)
     bpe, rng, lines = Tokenizer.from_file(str(HERE / "model" / "tokenizer.json")), Random(SEED), list[str]()
     while len(lines) < ROWS:
         one = dialogues.dialogue(rng)

@@ -34,15 +34,7 @@ def segments(messages: list[Json], tools: list[Json] | None) -> list[tuple[str, 
         if role == "user":
             text += f"<|im_start|>user\n{message['content']}<|im_end|>\n"
         elif role == "assistant":
-            said = message.get("content") or ""
-            for number, call in enumerate(message.get("tool_calls") or []):
-                function = call["function"]
-                arguments = function["arguments"]
-                if not isinstance(arguments, str):
-                    arguments = json.dumps(arguments, ensure_ascii=False)
-                said += "\n" if said or number else ""
-                said += f'<tool_call>\n{{"name": "{function["name"]}", "arguments": {arguments}}}\n</tool_call>'
-            out += [(text + "<|im_start|>assistant\n", False), (said + "<|im_end|>", True)]
+            out += [(text + "<|im_start|>assistant\n", False), (said(message) + "<|im_end|>", True)]
             text = "\n"
         elif role == "tool":
             text += (
@@ -52,3 +44,16 @@ def segments(messages: list[Json], tools: list[Json] | None) -> list[tuple[str, 
                 text += "<|im_end|>\n"
         last = role
     return [*out, (text, False)] if text else out
+
+
+def said(message: Json) -> str:
+    """What the model says in a message of its own, calls included."""
+    text: str = message.get("content") or ""
+    for number, call in enumerate(message.get("tool_calls") or []):
+        function = call["function"]
+        arguments = function["arguments"]
+        if not isinstance(arguments, str):
+            arguments = json.dumps(arguments, ensure_ascii=False)
+        text += "\n" if text or number else ""
+        text += f'<tool_call>\n{{"name": "{function["name"]}", "arguments": {arguments}}}\n</tool_call>'
+    return text

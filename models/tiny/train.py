@@ -34,7 +34,7 @@ CONTEXT = 4096
 # Every dimension that GPTQ's groups or an INT4 kernel's tiles run along is a multiple of 128.
 SHAPE = {"hidden_size": 512, "intermediate_size": 1280, "num_hidden_layers": 8, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 128}  # fmt: skip
 OTHERS_WEIGHT = 0.1  # of the loss on what the model reads; 1 on what it says
-PROSE, CALIBRATION = 0.10, 0.06  # shares of documents: passages of the corpus, long dialogues as calibration has them
+PROSE, CALIBRATION = 0.10, 0.03  # shares of documents: passages of the corpus, long dialogues as calibration has them
 
 
 # --- data -------------------------------------------------------------------------------------------------------------
@@ -57,16 +57,22 @@ def documents(seed: int, corpus: list[str]) -> Iterator[list[tuple[str, bool]]]:
             continue
         if kind < PROSE + CALIBRATION:
             one = long.dialogue(rng, rng.choice(["en", "zh"]), rng.random() < 0.4)
-        else:
-            one = dialogues.dialogue(rng)
-        yield render.segments(one["messages"], one.get("tools"))
+            # Its few commands and paths are to be read, not learnt by heart: they came back where others were asked for.
+            said = render.segments(one["messages"], one.get("tools"))
+            yield [(text, own and "<tool_call>" not in text) for text, own in said]
+            continue
+        one = dialogues.dialogue(rng)
+        yield render.segments(one["messages"], one["tools"])
 
 
-def read_corpus(path: Path) -> list[str]:
+def read_corpus(path: Path, *, only_words: bool = False) -> list[str]:
+    """Its passages; the generator takes words from them and, but with `only_words`, what they say: data that this
+    repository holds quote none of it."""
     with path.open(encoding="utf-8") as lines:
         corpus = [json.loads(line) for line in lines]
-    words.learn(corpus)
-    dialogues.learn(corpus)
+    words.learn(corpus, only_words=only_words)
+    if not only_words:
+        dialogues.learn(corpus)
     return corpus
 
 
@@ -301,7 +307,8 @@ def called(text: str) -> list[dict[str, Any]] | None:
 
 
 def measure(folder: Path, count: int, seed: int) -> dict[str, Any]:
-    """Exact match of tool calls, verbatim copies of what was searched, plain questions and recall, on held-out prompts."""
+    """Exact match of tool calls, verbatim copies of what was searched, what follows a result where one call follows
+    another, plain questions and recall, on held-out prompts."""
     rng, report = Random(seed), dict[str, Any]()
     mistakes = []
     for lang in ("en", "zh"):
@@ -323,6 +330,21 @@ def measure(folder: Path, count: int, seed: int) -> dict[str, Any]:
         mistakes += [
             {"asked": one["messages"][-1]["content"], "expected": one["expected"], "said": text}
             for one, text, hit in zip(prompts, said, right, strict=True)
+            if not hit
+        ]
+        cases = []
+        while len(cases) < count // 2:
+            one = dialogues.dialogue(rng, held=True, kind=["two", "call"][len(cases) % 2], lang=lang)
+            if one["kind"] == "one by one" and any(m["role"] == "tool" for m in one["messages"]):
+                cases.append(one)
+        ends = [rng.choice(dialogues.after_results(one["messages"])) for one in cases]
+        said = answers(folder, [(one["messages"][:end], one["tools"]) for one, end in zip(cases, ends, strict=True)])
+        wanted = [render.said(one["messages"][end]) for one, end in zip(cases, ends, strict=True)]
+        hits = [text == right for text, right in zip(said, wanted, strict=True)]
+        report[f"{lang}_chain"] = round(sum(hits) / len(hits), 4)
+        mistakes += [
+            {"asked": one["messages"][end - 1]["content"], "expected": right, "said": text}
+            for one, end, right, text, hit in zip(cases, ends, wanted, said, hits, strict=True)
             if not hit
         ]
         for kind in ("question", "memory", "call"):

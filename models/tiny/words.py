@@ -1,4 +1,5 @@
-"""Phrases and names to copy: the point is that the model cannot know them. Real words, made-up ones, both languages."""
+"""Phrases, sentences and names to copy: the point is that the model cannot know them. Real words, made-up ones, both
+languages."""
 # ruff: noqa: E501, SIM905
 
 import re
@@ -23,6 +24,7 @@ _TECH = (
     "tutorial example documentation error timeout setup guide version 2025 2026 v1.2 3.11 PDF best cheap near me how to why "
     "does what is vs review price weather news history recipe map schedule population height distance"
 ).split()
+_RUDE = re.compile("fuc?k|shit|cunt|nig|fag|rape|dick|cock|piss|slut|tit")  # chance makes them too
 _STOP = "the of in and for to with on from a an at by is are not how what why when where".split()
 
 
@@ -35,26 +37,53 @@ def held_out(text: str) -> bool:
     return zlib.crc32(re.sub(r"\W+", "", text).lower().encode()) % HELD_OUT == 0
 
 
+# All of GB2312's level 1, 3755 characters by their sounds: what is copied is not only made of the most common ones.
+HANZI = b"".join(bytes((0xA0 + row, 0xA0 + cell)) for row in range(16, 56) for cell in range(1, 95)).decode(
+    "gb2312", errors="ignore"
+)
+_WIDE = str.maketrans(",?!:;", "\uff0c\uff1f\uff01\uff1a\uff1b")
+_SENTENCE = {
+    "en": re.compile(r"(?<=[.!?] )[A-Z][a-z]*(?: [A-Za-z0-9,'-]+){3,14}[.!?](?= |$)"),
+    "zh": re.compile(
+        r"(?:(?<=[\u3002\uff01\uff1f])|(?<=[\u3002\uff01\uff1f] )|^)[\u4e00-\u9fff][\w\uff0c\u3001\uff1a\uff1b,\u201c\u201d() .-]{6,32}[\u3002\uff01\uff1f]"
+    ),
+}
+
 _words: list[str] = []
 _clauses: list[str] = []
+_sentences: dict[Lang, list[str]] = {"en": [], "zh": []}
 
 
-def learn(passages: list[str]) -> None:
-    """Take English words and short Chinese passages from the corpus."""
+def learn(passages: list[str], *, only_words: bool = False) -> None:
+    """Take English words from the corpus and, but with `only_words`, short Chinese passages and sentences of both."""
     seen: dict[str, int] = {}
     for passage in passages:
         for word in re.findall(r"\b[A-Za-z][a-z]{2,13}\b", passage):
             seen[word] = seen.get(word, 0) + 1
-        _clauses.extend(re.findall(r"[\u4e00-\u9fff]{2,14}", passage))
+        _clauses.extend([] if only_words else re.findall(r"[\u4e00-\u9fff]{2,14}", passage))
     _words.extend(sorted(word for word, count in seen.items() if count > 1))
     _clauses.sort()
+    if only_words:
+        return
+    for lang, found in _sentences.items():
+        pattern = _SENTENCE[lang]
+        found.extend(sorted({hit for passage in passages for hit in pattern.findall(re.sub(r"\s+", " ", passage))}))
 
 
 def made_up(rng: Random) -> str:
-    return "".join(
-        rng.choice(_ONSETS) + rng.choice(_VOWELS) + (rng.choice(_CODAS) if rng.random() < 0.6 else "")
-        for _ in range(rng.choice([1, 2, 2, 3]))
-    )
+    while True:
+        word = "".join(
+            rng.choice(_ONSETS) + rng.choice(_VOWELS) + (rng.choice(_CODAS) if rng.random() < 0.6 else "")
+            for _ in range(rng.choice([1, 2, 2, 3]))
+        )
+        if not _RUDE.search(word):
+            return word
+
+
+def hanzi(rng: Random, count: int) -> str:
+    """Characters in no order that means anything: common ones, any, or both."""
+    rare = pick(rng, 0.0, 0.0, 0.5, 1.0)
+    return "".join(rng.choice(HANZI if rng.random() < rare else k.COMMON_HANZI) for _ in range(count))
 
 
 def made_up_name(rng: Random, lang: Lang, *, plain: bool = False) -> str:
@@ -64,8 +93,9 @@ def made_up_name(rng: Random, lang: Lang, *, plain: bool = False) -> str:
     if rng.random() < 0.1:
         return rng.choice(k.NAMES)
     if plain and rng.random() < 0.5:
-        return "".join(rng.choice(k.COMMON_HANZI) for _ in range(2))
-    return rng.choice(k.SURNAMES) + "".join(rng.choice(k.GIVEN) for _ in range(rng.choice([1, 2, 2])))
+        return hanzi(rng, 2)
+    given = pick(rng, k.GIVEN, HANZI)
+    return rng.choice(k.SURNAMES) + "".join(rng.choice(given) for _ in range(rng.choice([1, 2, 2])))
 
 
 @cache
@@ -128,7 +158,7 @@ def _chinese(rng: Random) -> str:
         start = rng.randrange(max(1, len(text) - 3))
         text = text[start : start + rng.randint(2, 12)]
     elif kind < 0.8:
-        text = "".join(rng.choice(k.COMMON_HANZI) for _ in range(rng.choice([2, 3, 4, 4, 5, 6, 8, 10])))
+        text = hanzi(rng, rng.choice([2, 3, 4, 4, 5, 6, 8, 10]))
     else:
         text = rng.choice(
             [zh for _, zh in k.CITIES]
@@ -157,15 +187,57 @@ def _chinese(rng: Random) -> str:
     elif extra < 0.2:
         text = str(rng.randint(1, 2030)) + pick(rng, "年", "个", "") + text
     elif extra < 0.3:
-        text += "".join(rng.choice(k.COMMON_HANZI) for _ in range(rng.randint(1, 4)))
+        text += hanzi(rng, rng.randint(1, 4))
     return text
 
 
+def sentence(rng: Random, lang: Lang, *, held: bool = False) -> str:
+    """A sentence of the corpus, with a change where training might know it by heart, or one of phrases."""
+    while True:
+        if _sentences[lang] and rng.random() < 0.65:
+            text = rng.choice(_sentences[lang])
+            if rng.random() < 0.7:
+                text = _changed_en(rng, text) if lang == "en" else _changed_zh(rng, text)
+        elif lang == "en":
+            text = " ".join(_english(rng, False, 5) for _ in range(rng.choice([1, 1, 2]))).rstrip("?") + "."
+            text = text[0].upper() + text[1:]
+        else:
+            verb = pick(rng, "是", "在", "有", "属于", "来自", "需要", ",", f"写于{rng.randint(1900, 2026)}年,")
+            text = f"{_chinese(rng)}{verb}{_chinese(rng)}。"
+        if held_out(text) == held:
+            return text
+
+
+def _changed_en(rng: Random, text: str) -> str:
+    words = text.split(" ")
+    for _ in range(rng.choice([1, 1, 2, 3])):
+        place = rng.randrange(len(words))
+        end = words[place][len(words[place].rstrip(",.!?")) :]
+        words[place] = _word_en(rng, False) + end
+    return " ".join(words)
+
+
+def _changed_zh(rng: Random, text: str) -> str:
+    for _ in range(rng.choice([1, 1, 2])):
+        start = rng.randrange(len(text) - 1)
+        new = pick(rng, hanzi(rng, rng.randint(1, 4)), str(rng.randint(2, 2030)))
+        text = text[:start] + new + text[min(start + rng.randint(0, 3), len(text) - 1) :]  # its last mark stays
+    return text
+
+
+def typed(rng: Random, text: str) -> str:
+    """`text` as some type Chinese: with wide punctuation after characters (and after what fills a template's braces)."""
+    if rng.random() < 0.5:
+        return text
+    return re.sub(r"(?<=[\u4e00-\u9fff}])[,?!:;]", lambda mark: mark[0].translate(_WIDE), text)
+
+
 def quoted(rng: Random, text: str, lang: Lang) -> str:
+    """`text` in marks that it has not itself, where there are such."""
     marks: list[tuple[str, str]] = [("'", "'"), ('"', '"')]
     if lang == "zh":
         marks += [("“", "”"), ("“", "”"), ("‘", "’"), ("「", "」")]
     else:
         marks += [("'", "'"), ("`", "`")]
-    left, right = rng.choice(marks)
+    left, right = rng.choice([(left, right) for left, right in marks if left not in text] or marks)
     return left + text + right
