@@ -9,7 +9,7 @@ from typing import Any
 
 from hearth_quantizer import memory, tensors
 from hearth_quantizer.artifact import Model, read_json, sha256
-from hearth_quantizer.backends import scales
+from hearth_quantizer.backends import kernel, scales
 from hearth_quantizer.log import Advance
 from hearth_quantizer.memory import Placement
 from hearth_quantizer.recipe import GptqmodelQuantization, Quantization
@@ -43,6 +43,7 @@ def quantize(
     import torch
     from gptqmodel import GPTAQConfig, GPTQModel, QuantizeConfig
 
+    kernel.load()
     scales.install()
     options = settings.options
     placement = _place(source, sequences, options.batch_size, device_memory)
