@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 import uvicorn
+from tests.integration.gateway.collector import collector  # noqa: F401 - a fixture
 from tests.integration.gateway.fake_engine import FakeEngine
 
 from hearth_gateway.app import create_app
@@ -101,7 +102,7 @@ async def metric_reaches(client: aiohttp.ClientSession, value: float, name: str,
     answer."""
     seen = ""
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while True:
                 async with client.get("/metrics") as answer:
                     seen = await answer.text()

@@ -66,7 +66,9 @@ def completion(text: str = "Red, green.", finish: str = "stop") -> bytes:
 
 def event(delta: dict[str, Any], finish: str | None = None) -> bytes:
     choice = {"index": 0, "delta": delta, "finish_reason": finish}
-    return b"data: " + json.dumps({"object": "chat.completion.chunk", "choices": [choice]}).encode() + b"\n\n"
+    head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": NAMES[0]}
+    chunk = json.dumps(head | {"choices": [choice]}, ensure_ascii=False, separators=(",", ":"))  # as the engine does
+    return b"data: " + chunk.encode() + b"\n\n"
 
 
 EVENTS = [

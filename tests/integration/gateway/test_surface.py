@@ -17,9 +17,9 @@ from hearth_gateway.auth import issue
 class TestPaths:
     @pytest.mark.parametrize(
         "path",
-        ["/", "/v1", "/responses", "/v1/responses", "/v1/embeddings", "/tokenize", "/detokenize", "/pause", "/metrics/",
-         "/v1/chat/completions/", "/invocations", "/update_weights", "/v1/load_lora_adapter", "/health", "/version",
-         "/docs", "/openapi.json", "/v1/chat/completions/../../tokenize", "/v1//chat/completions"],
+        ["/", "/v1", "/responses", "/v1/responses/", "/v1/embeddings", "/tokenize", "/detokenize", "/pause",
+         "/metrics/", "/v1/chat/completions/", "/invocations", "/update_weights", "/v1/load_lora_adapter", "/health",
+         "/version", "/docs", "/openapi.json", "/v1/chat/completions/../../tokenize", "/v1//chat/completions"],
     )  # fmt: skip
     async def test_what_is_not_listed_is_404_and_never_reaches_the_engine(
         self, client: aiohttp.ClientSession, engine: FakeEngine, path: str
@@ -343,6 +343,19 @@ class TestMetrics:
         await metric_reaches(client, 1.0, "hearth_requests_total", CHAT, '"200"')
         await metric_reaches(client, 1.0, "hearth_requests_total", CHAT, '"400"')
         await metric_reaches(client, 2.0, "hearth_requests_total", 'route="other"', '"404"')
+
+    async def test_what_is_one_of_many_is_counted_by_its_kind(self, client: aiohttp.ClientSession) -> None:
+        for path in (f"/v1/models/{NAMES[0]}", f"/v1/models/{NAMES[1]}", "/v1/models/a/b", "/v1/responses/none"):
+            await client.get(path)
+        await metric_reaches(client, 2.0, "hearth_requests_total", 'route="/v1/models/{name}"', '"200"')
+        await metric_reaches(client, 1.0, "hearth_requests_total", 'route="/v1/responses/{id}"', '"404"')
+        await metric_reaches(client, 1.0, "hearth_requests_total", 'route="other"', '"404"')
+
+    async def test_seconds_by_route(self, client: aiohttp.ClientSession) -> None:
+        await client.post(CHAT, json=ask())
+        await client.get("/nowhere/1")
+        await metric_reaches(client, 1.0, "hearth_request_seconds_count", CHAT)
+        await metric_reaches(client, 1.0, "hearth_request_seconds_count", 'route="other"')
 
     async def test_time_to_first_token(self, client: aiohttp.ClientSession) -> None:
         async with client.post(CHAT, json=ask(stream=True)) as answer:

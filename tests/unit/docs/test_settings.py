@@ -14,6 +14,8 @@ from hearth_engine import cli as engine_cli
 from hearth_engine.settings import manual as engine_manual
 from hearth_gateway import cli as gateway_cli
 from hearth_gateway.settings import manual as gateway_manual
+from hearth_search import cli as search_cli
+from hearth_search.settings import manual as search_manual
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs/settings.md"
@@ -21,6 +23,7 @@ PAGE = ROOT / "docs/settings.md"
 INSIDE = {
     "HEARTH_MODEL_DIR", "HEARTH_DEVICE", "HEARTH_ENGINE_HOST", "HEARTH_ENGINE_PORT", "HEARTH_CACHE_DIR",
     "HEARTH_BAKED_CACHE_DIR", "HEARTH_ENGINE_URL", "HEARTH_HOST", "HEARTH_PORT", "HEARTH_SHUTDOWN_GRACE",
+    "HEARTH_SEARCH_WORKSPACE", "HEARTH_SEARCH_INDEX", "HEARTH_SEARCH_HOST", "HEARTH_SEARCH_PORT", "HEARTH_SOCKET",
 }  # fmt: skip
 
 
@@ -30,11 +33,19 @@ def printed(command, arguments: list[str], capsys: pytest.CaptureFixture[str], m
     return capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("name", "command"), [("engine", engine_cli.main), ("gateway", gateway_cli.main)])
-def test_the_page_is_what_the_command_prints(name, command, capsys, monkeypatch) -> None:
-    table = printed(command, ["settings", "--markdown"], capsys, monkeypatch)
+@pytest.mark.parametrize(
+    ("name", "command", "arguments"),
+    [
+        ("engine", engine_cli.main, "settings --markdown"),
+        ("gateway", gateway_cli.main, "settings --markdown"),
+        ("gateway", gateway_cli.main, "settings --markdown --tools-file"),
+        ("search", search_cli.main, "settings --markdown"),
+    ],
+)
+def test_the_page_is_what_the_command_prints(name, command, arguments, capsys, monkeypatch) -> None:
+    table = printed(command, arguments.split(), capsys, monkeypatch)
     page = PAGE.read_text()
-    section = re.compile(rf"(<!-- hearth-{name} settings --markdown -->\n).*?(<!-- end -->)", re.DOTALL)
+    section = re.compile(rf"(<!-- hearth-{name} {arguments} -->\n).*?(<!-- end -->)", re.DOTALL)
     assert section.search(page)
     wanted = section.sub(lambda match: match[1] + table + match[2], page)
     if os.environ.get("UPDATE_GOLDEN"):
@@ -42,10 +53,24 @@ def test_the_page_is_what_the_command_prints(name, command, capsys, monkeypatch)
     assert PAGE.read_text() == wanted
 
 
+def test_what_the_gateway_keeps_is_in_a_volume_that_its_user_may_write() -> None:
+    """A new volume has the owner that the folder has in the image."""
+    gateway = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["gateway"]
+    file = Path(gateway["environment"]["HEARTH_RESPONSES_FILE"].removeprefix("${HEARTH_RESPONSES_FILE-").rstrip("}"))
+    assert f"gateway-data:{file.parent}" in gateway["volumes"]
+    stage = (ROOT / "docker/Dockerfile").read_text().split("FROM base AS gateway\n")[1].split("\nFROM ")[0]
+    assert f"install -d -m 700 -o 1000 -g 1000 {file.parent}\n" in stage
+
+
 def test_compose_passes_every_setting_on() -> None:
     services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
-    passed = {name: set(service["environment"]) for name, service in services.items()}
+    passed = {
+        name: {variable for variable in service.get("environment", {}) if variable.startswith("HEARTH_")}
+        for name, service in services.items()
+    }
     engine = {variable for variable, _, _ in engine_manual()} - INSIDE
     gateway = {variable for variable, _, _ in gateway_manual()} - INSIDE
     assert passed["engine-gpu"] | passed["engine-cpu"] == engine
     assert passed["gateway"] == gateway
+    search = {variable for variable, _, _ in search_manual()} - INSIDE
+    assert passed["tool-search"] - {"HTTP_PROXY", "HTTPS_PROXY"} == search

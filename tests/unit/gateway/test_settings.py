@@ -1,6 +1,7 @@
 """The settings: read from the environment, refused by name, documented once."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +27,8 @@ def test_all_have_a_default() -> None:
         ("modalities", "text, image", ["text", "image"]),
         ("cors_origins", "https://a.example,https://b.example", ["https://a.example", "https://b.example"]),
         ("metrics_public", "true", True),
+        ("batch_window_ms", "2.5", 2.5),
+        ("requests_per_minute", "", None),
         ("max_choices", "", 4),  # as compose hands on a variable that is not set
     ],
 )
@@ -46,6 +49,12 @@ def test_variables_are_read(monkeypatch: pytest.MonkeyPatch, name: str, value: s
         ("ENGINE_TIMEOUT", "0", "greater than 0"),
         ("LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
         ("METRICS_PUBLIC", "perhaps", "boolean"),
+        ("MAX_IN_FLIGHT", "0", "greater than or equal to 1"),
+        ("TOKENS_PER_MINUTE", "0", "greater than or equal to 1"),
+        ("BATCH_WINDOW_MS", "-1", "greater than or equal to 0"),
+        ("LOG_FORMAT", "xml", "'json' or 'text'"),
+        ("LOG_REQUESTS", "all", "'none', 'summary' or 'bodies'"),
+        ("REPLAY_LOG_BYTES", "10", "greater than or equal to 1048576"),
     ],
 )
 def test_a_bad_value_stops_it_with_the_name_and_what_is_allowed(
@@ -70,6 +79,19 @@ def test_a_missing_key_file_stops_it(monkeypatch: pytest.MonkeyPatch, capsys: py
     monkeypatch.setenv("HEARTH_API_KEYS_FILE", "/nowhere/keys")
     assert main(["serve"]) == 2
     assert "/nowhere/keys" in capsys.readouterr().err
+
+
+def test_a_key_of_approvals_that_cannot_be_used_stops_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    short = tmp_path / "key"
+    short.write_bytes(b"short")
+    for file, reason in ((tmp_path / "none", "No such file"), (short, "at least 32 bytes")):
+        monkeypatch.setenv("HEARTH_APPROVAL_KEY_FILE", str(file))
+        assert main(["serve"]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"HEARTH_APPROVAL_KEY_FILE={file}: ")
+        assert reason in error
 
 
 def test_every_setting_is_explained() -> None:

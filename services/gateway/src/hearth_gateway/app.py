@@ -1,40 +1,58 @@
 """The application: routes, the door before them, the engine behind them."""
 
+import asyncio
 import gc
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.exceptions import HTTPException
 
 from hearth_gateway.auth import KeyFile
+from hearth_gateway.client import Bodies
 from hearth_gateway.door import Door
 from hearth_gateway.engine import Engine
 from hearth_gateway.errors import Problem
 from hearth_gateway.metrics import Metrics
 from hearth_gateway.request import CHAT, COMPLETIONS
-from hearth_gateway.routers import chat, completions, health, metrics, models
+from hearth_gateway.routers import chat, completions, health, metrics, models, openapi, responses
 from hearth_gateway.services import Services
 from hearth_gateway.settings import Settings
+from hearth_gateway.tools.types import Toolbox
+
+if TYPE_CHECKING:
+    from hearth_gateway.tools.hub import Hub
 
 _PROBES = frozenset({"/healthz", "/readyz"})
-_COUNTED = _PROBES | {CHAT.path, COMPLETIONS.path, "/v1/models", "/metrics"}
+_COUNTED = _PROBES | {CHAT.path, COMPLETIONS.path, responses.PATH}
+_COUNTED |= {"/v1/models", "/v1/tools", "/openapi.json", "/metrics"}
+_MEMBERS = {
+    "/v1/models": "/v1/models/{name}",
+    "/v1/tools": "/v1/tools/{name}",
+    responses.PATH: f"{responses.PATH}/{{id}}",
+}
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """The gateway for `settings`. Raises KeyFileError when the key file cannot be used."""
+def create_app(settings: Settings, tools: Toolbox | None = None) -> FastAPI:
+    """The gateway for `settings`; with `tools` in place of those of its tool servers. Raises KeyFileError or
+    ToolsConfigError when a file cannot be used."""
     counters = Metrics()
-    services = Services(settings, Engine(settings, counters), counters)
+    engine = Engine(settings, counters)
+    hub = None if tools else _hub(settings, engine, counters)
+    services = Services(settings, engine, counters, tools or hub)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         gc.freeze()  # what start-up made stays: a full collection need not walk it in the middle of a stream
-        async with services.engine:
+        async with services.engine, hub or nullcontext(), services.responses:
             yield
+        await asyncio.to_thread(services.traces.close)
 
-    # No generated documentation: what goes to the engine is checked in request.py, not by models that FastAPI sees.
+    # No generated documentation, openapi.yaml is written by hand: what goes to the engine is checked in request.py, not
+    # by models that FastAPI sees.
     # No telemetry of FastAPI's own: it would look for a tracer on every request, and log what validation refused.
     app = FastAPI(
         title="hearth",
@@ -43,21 +61,44 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
-    # The two busy ones first, and as plain routes: an included router is four more calls for each request.
-    app.router.routes += [chat.route(services), completions.route(services)]
-    for resource in (models, health, metrics):
+    busy = [chat.route(services), completions.route(services)]
+    # As plain routes: an included router is four more calls for each request.
+    app.router.routes += [*busy, responses.route(services)]
+    for resource in (models, responses, health, metrics):
         app.include_router(resource.router(services))
+    app.include_router(openapi.router())
+    if hub:
+        from hearth_gateway.routers import tools as by_hand
+
+        app.include_router(by_hand.router(services, hub))
+    app.state.services = services
     app.add_exception_handler(HTTPException, _http_error)
     app.add_middleware(
         Door,
         keys=KeyFile(settings.api_keys_file) if settings.api_keys_file else None,
         public=_PROBES | {"/metrics"} if settings.metrics_public else _PROBES,
         counted=_COUNTED,
+        members=_MEMBERS,
+        bodies=Bodies(settings.max_bodies_bytes, settings.max_body_bytes),
+        busy={route.path: route.app for route in busy},
         metrics=counters,
     )
     if origins := settings.cors_origins:
         app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"])
     return app
+
+
+def _hub(settings: Settings, engine: Engine, counters: Metrics) -> "Hub | None":
+    if settings.tools_file is None:
+        return None
+    from hearth_gateway.tools.hub import Hub
+    from hearth_gateway.tools.results import tokens_of
+
+    return Hub(
+        settings.tools_file,
+        tokens_of(engine),
+        lambda tool, outcome, seconds: counters.tool_called(tool.server, tool.name, outcome, seconds),
+    )
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

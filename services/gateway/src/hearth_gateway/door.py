@@ -6,14 +6,16 @@ Plain ASGI, because a stream passes here chunk by chunk.
 import logging
 import re
 import secrets
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
+from time import monotonic
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hearth_gateway.auth import KeyFile
+from hearth_gateway.client import Bodies, ClientGone
 from hearth_gateway.errors import Problem
+from hearth_gateway.logs import REQUEST_ID, log_request
 from hearth_gateway.metrics import Metrics
-from hearth_gateway.relay import ClientGone
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
@@ -22,23 +24,44 @@ log = logging.getLogger(__name__)
 
 class Door:
     def __init__(
-        self, app: ASGIApp, *, keys: KeyFile | None, public: frozenset[str], counted: frozenset[str], metrics: Metrics
+        self,
+        app: ASGIApp,
+        *,
+        keys: KeyFile | None,
+        public: frozenset[str],
+        counted: frozenset[str],
+        members: Mapping[str, str],
+        busy: Mapping[str, ASGIApp],
+        bodies: Bodies,
+        metrics: Metrics,
     ) -> None:
-        """`public`: paths that need no key. `counted`: paths that the metrics name; the others are `other`."""
-        self._app, self._keys, self._public, self._counted, self._metrics = app, keys, public, counted, metrics
+        """`public`: paths that need no key. `counted`: paths that the metrics name; `members`: by path, what they call
+        the paths one step below it; all others are `other`. `busy`: where a POST to these paths goes, past the routing,
+        which is eight calls on its way and one on each chunk's."""
+        self._app, self._keys, self._public, self._metrics = app, keys, public, metrics
+        self._counted, self._members, self._busy, self._bodies = counted, members, busy, bodies
+        metrics.body_bytes.set_function(lambda: bodies.held)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        started = monotonic()
         request_id = authorization = None
+        length = taken = 0
         for name, value in scope["headers"]:
             if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
                 request_id = value
             elif name == b"authorization":
                 authorization = value
+            elif name == b"content-length":
+                length = int(value)  # the server has checked that these are digits
+            elif name == b"transfer-encoding":
+                length = self._bodies.largest
         request_id = request_id or secrets.token_hex(16).encode()
-        scope.setdefault("state", {})["request_id"] = request_id.decode()
+        state = scope.setdefault("state", {})
+        state["request_id"], state["key"] = request_id.decode(), ""
+        REQUEST_ID.set(state["request_id"])
         status = 0
 
         def tagged(message: Message) -> Awaitable[None]:
@@ -52,8 +75,11 @@ class Door:
         self._metrics.in_flight.inc()
         try:
             if self._keys and path not in self._public:
-                self._keys.check(authorization)
-            await self._app(scope, receive, tagged)
+                state["key"] = self._keys.check(authorization)
+            if length:
+                taken = self._room(length)
+            app = self._busy.get(path, self._app) if scope["method"] == "POST" else self._app
+            await app(scope, receive, tagged)
         except ClientGone:
             status = 499
         except Problem as problem:
@@ -64,5 +90,19 @@ class Door:
                 raise  # the head is out: all that is left is to close the connection
             await Problem(500, "The gateway failed.", code="internal_error").response()(scope, receive, tagged)
         finally:
+            self._bodies.give(taken)
             self._metrics.in_flight.dec()
-            self._metrics.requests.labels(path if path in self._counted else "other", status or 500).inc()
+            seconds = monotonic() - started
+            route = path if path in self._counted else self._members.get(path.rpartition("/")[0], "other")
+            self._metrics.requests.labels(route, status or 500).inc()
+            self._metrics.seconds.labels(route).observe(seconds)
+            log_request(
+                method=scope["method"], route=route, status=status or 500, key=state["key"], seconds=round(seconds, 6)
+            )
+
+    def _room(self, length: int) -> int:
+        try:
+            return self._bodies.take(length)
+        except Problem as problem:
+            self._metrics.refused.labels(problem.code).inc()
+            raise

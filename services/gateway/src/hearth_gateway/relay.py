@@ -3,17 +3,25 @@
 This is plain ASGI below FastAPI: every chunk of every stream passes here.
 """
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from time import monotonic
+from typing import TYPE_CHECKING
 
 import aiohttp
 from starlette.types import Receive, Scope, Send
 
+from hearth_gateway.admission import BYTES_OF_A_TOKEN, Slot
+from hearth_gateway.client import read_body, while_connected
 from hearth_gateway.errors import Problem, has_error_shape
-from hearth_gateway.request import Endpoint, clean
+from hearth_gateway.logs import log_body
+from hearth_gateway.metrics import total_tokens
+from hearth_gateway.replay import ExchangeRecording
+from hearth_gateway.request import CHAT, Endpoint, clean
 from hearth_gateway.services import Services
+from hearth_gateway.trace import Span
+
+if TYPE_CHECKING:
+    from hearth_gateway.tools.chat import ToolChat
 
 # RFC 9110, 7.6.1, and what our own server writes.
 _HOP_BY_HOP = frozenset({
@@ -24,8 +32,15 @@ _NEWLINE = ord("\n")
 _LONGEST_LINE = 2**20  # a longer one is passed on in pieces: no engine sends it, and memory is bounded
 
 
-class ClientGone(Exception):  # noqa: N818 - it is the client's right
-    """The client closed its connection before the answer was complete."""
+@dataclass(slots=True)
+class _Exchange:
+    """What is kept of one exchange with the engine beside its bytes."""
+
+    request_id: str
+    started: float
+    slot: Slot
+    span: Span
+    record: ExchangeRecording
 
 
 class Relay:
@@ -34,54 +49,86 @@ class Relay:
     def __init__(self, endpoint: Endpoint, services: Services) -> None:
         self._endpoint = endpoint
         self._settings, self._engine, self._metrics = services.settings, services.engine, services.metrics
+        self._admission, self._batcher = services.admission, services.batcher
+        self._traces, self._replay_log = services.traces, services.replay_log
+        self._tools, self._toolbox = _tool_chat(services) if endpoint is CHAT else None, services.hub
+        self._count_all = services.settings.tokens_per_minute is not None
         self._first_byte = services.metrics.first_byte.labels(endpoint.path)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = monotonic()
-        raw = await _read_body(scope, receive, self._settings.max_body_bytes)
-        async with _while_connected(receive):
-            body = clean(raw, self._endpoint, await self._engine.catalog(), self._settings)
-            headers = _headers_for_engine(scope)
-            request_id = headers["x-request-id"]
-            try:
-                answer = await self._engine.ask(self._endpoint.path, body, headers)
-            except (aiohttp.ClientError, OSError) as error:
-                raise self._engine.failed(error, request_id) from None
-            try:
-                if answer.content_type == "text/event-stream":
-                    await self._stream(answer, send, started, request_id)
-                else:
-                    await self._whole(answer, send, started, request_id)
-            finally:
-                answer.close()  # a no-op after the last byte; before it, this is what cancels the engine's work
+        path, state = self._endpoint.path, scope["state"]
+        with self._traces.request(scope, path) as request:
+            raw = await read_body(scope, receive, self._settings.max_body_bytes)
+            async with while_connected(receive):
+                catalog = await self._engine.catalog()
+                if self._tools and (wanted := self._tools.read(raw, catalog, state["key"])):
+                    recording = self._replay_log.conversation(
+                        state["request_id"], path, wanted.whole, catalog, self._toolbox
+                    )
+                    await self._tools.answer(wanted, headers_for_engine(scope), recording, state["key"], send, started)
+                    request.set("http.response.status_code", 200)
+                    return
+                body = clean(raw, self._endpoint, catalog, self._settings)
+                async with self._admission.slot(state["key"]) as slot:
+                    if self._batcher:
+                        await self._batcher.hold()
+                    if self._settings.log_requests == "bodies":
+                        log_body(body)
+                    conversation = self._replay_log.conversation(state["request_id"], path, raw, catalog)
+                    with conversation.asked(path, body) as record, self._traces.engine(path) as span:
+                        exchange = _Exchange(state["request_id"], started, slot, span, record)
+                        request.set("http.response.status_code", await self._exchange(scope, send, body, exchange))
 
-    async def _whole(self, answer: aiohttp.ClientResponse, send: Send, started: float, request_id: str) -> None:
+    async def _exchange(self, scope: Scope, send: Send, body: bytes, exchange: _Exchange) -> int:
+        """The status of the answer, when the client has it all."""
+        headers = headers_for_engine(scope) | exchange.span.headers()
+        try:
+            answer = await self._engine.ask(self._endpoint.path, body, headers)
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._engine.failed(error, exchange.request_id) from None
+        exchange.record.answered(answer.status, answer.content_type)
+        if self._count_all and answer.status < 400:
+            exchange.slot.tokens = len(body) // BYTES_OF_A_TOKEN
+        try:
+            if answer.content_type == "text/event-stream":
+                await self._stream(answer, send, exchange)
+            else:
+                await self._whole(answer, send, exchange)
+        finally:
+            answer.close()  # a no-op after the last byte; before it, this is what cancels the engine's work
+        return answer.status
+
+    async def _whole(self, answer: aiohttp.ClientResponse, send: Send, exchange: _Exchange) -> None:
         try:
             body = await answer.read()
         except (aiohttp.ClientError, OSError) as error:
-            raise self._engine.failed(error, request_id) from None
+            raise self._engine.failed(error, exchange.request_id) from None
+        exchange.record.part(body)
+        exchange.record.complete()
         if answer.status >= 400:
             if answer.status >= 500:
                 self._metrics.engine_errors.labels("engine_error").inc()
             if not has_error_shape(body):
                 raise Problem(answer.status, f"The engine answered {answer.status}.", code="engine_error")
         else:
-            self._first_byte.observe(monotonic() - started)
-            if self._metrics.count_tokens(body):
+            self._first_byte.observe(monotonic() - exchange.started)
+            if self._count(body, exchange):
                 self._engine.produced_token()
         await send(_head(answer))
         await send({"type": "http.response.body", "body": body})
 
-    async def _stream(self, answer: aiohttp.ClientResponse, send: Send, started: float, request_id: str) -> None:
+    async def _stream(self, answer: aiohttp.ClientResponse, send: Send, exchange: _Exchange) -> None:
         """Pass on what has arrived, as soon as it has, up to its last newline. So when the engine breaks off within
         an event, the client has whole lines before the error event that follows.
 
         The head waits for the first bytes: they leave in one write, and an engine that fails before them is still
         answered with a status that clients retry."""
-        read, produced_token = answer.content.readany, self._engine.produced_token
+        read, produced_token, record = answer.content.readany, self._engine.produced_token, exchange.record.part
         held = before = last = b""
         try:
             while chunk := await read():
+                record(chunk)
                 if held:
                     chunk, held = held + chunk, b""
                 if chunk[-1] != _NEWLINE and len(chunk) < _LONGEST_LINE:
@@ -91,20 +138,41 @@ class Relay:
                         continue
                 if not last:
                     await send(_head(answer))
-                    self._first_byte.observe(monotonic() - started)
+                    self._first_byte.observe(monotonic() - exchange.started)
                 before, last = last, chunk
                 if not chunk.startswith(b'data: {"error"'):
                     produced_token()
+                if self._count_all:
+                    exchange.slot.tokens += chunk.count(b"data: ")
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
         except (aiohttp.ClientError, OSError) as error:
-            problem = self._engine.failed(error, request_id)
+            problem = self._engine.failed(error, exchange.request_id)
             if not last:
                 raise problem from None
+            exchange.span.failed(problem.code)
             held = problem.event()
+        else:
+            exchange.record.complete()
         if not last:
             await send(_head(answer))
         await send({"type": "http.response.body", "body": held})
-        self._metrics.count_tokens(before + last)
+        self._count(before + last, exchange)
+
+    def _count(self, end: bytes, exchange: _Exchange) -> int:
+        """The tokens generated, as far as the `end` of an answer tells."""
+        if tokens := self._metrics.count_tokens(end):
+            exchange.span.set("gen_ai.usage.output_tokens", tokens)
+        if self._count_all and (told := total_tokens(end)):
+            exchange.slot.tokens = told
+        return tokens
+
+
+def _tool_chat(services: Services) -> "ToolChat | None":
+    if services.hub is None:
+        return None
+    from hearth_gateway.tools.chat import ToolChat
+
+    return ToolChat(services, services.hub)
 
 
 def _head(answer: aiohttp.ClientResponse) -> dict[str, object]:
@@ -115,60 +183,10 @@ def _head(answer: aiohttp.ClientResponse) -> dict[str, object]:
     return {"type": "http.response.start", "status": answer.status, "headers": headers}
 
 
-def _headers_for_engine(scope: Scope) -> dict[str, str]:
+def headers_for_engine(scope: Scope) -> dict[str, str]:
     """An allow-list: the client's `Authorization`, cookies and the like end here."""
     headers = {"content-type": "application/json", "x-request-id": scope["state"]["request_id"]}
     for name, value in scope["headers"]:
         if name == b"x-session-id":  # lets a router before several engines keep a conversation with its cached prefix
             headers["x-session-id"] = value.decode("latin-1")
     return headers
-
-
-async def _read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
-    too_large = Problem(413, f"The body is larger than {limit} bytes.", code="body_too_large")
-    media_type = b""
-    for name, value in scope["headers"]:
-        if name == b"content-length" and int(value) > limit:  # the server has checked that these are digits
-            raise too_large
-        if name == b"content-type":
-            media_type = value.partition(b";")[0].strip().lower()
-    if media_type != b"application/json":  # anything else a web page may send without asking the browser first
-        raise Problem(415, "Content-Type should be application/json.", code="unsupported_media_type")
-    chunks: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        chunk = message.get("body", b"")
-        if (size := size + len(chunk)) > limit:
-            raise too_large
-        if not message.get("more_body"):
-            return b"".join([*chunks, chunk]) if chunks else chunk
-        chunks.append(chunk)
-
-
-@asynccontextmanager
-async def _while_connected(receive: Receive) -> AsyncIterator[None]:
-    """Cancel the block when the client goes away, and raise ClientGone."""
-    task = asyncio.current_task()
-    assert task is not None
-    gone = False
-
-    async def watch() -> None:
-        nonlocal gone
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        gone = True
-        task.cancel()
-
-    watcher = asyncio.create_task(watch())
-    try:
-        yield
-    except asyncio.CancelledError:
-        if not gone:
-            raise
-        task.uncancel()
-        raise ClientGone from None
-    finally:
-        watcher.cancel()

@@ -83,13 +83,29 @@ def clean(raw: bytes, endpoint: Endpoint, catalog: Catalog, settings: Settings) 
     It is written anew even when nothing was dropped: so the engine's parser sees what was checked here, whatever it
     makes of repeated keys, and a body nested too deep for it fails here.
     """
+    return dump(checked(parse(raw), endpoint, catalog, settings))
+
+
+def parse(raw: bytes) -> dict[str, Any]:
+    """The object that a client sent. Raises Problem 400."""
     try:
         given = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise bad_request(f"The body is not valid JSON: {error}.", code="invalid_json") from None
     if not isinstance(given, dict):
         raise bad_request("The body should be a JSON object.", code="invalid_json")
+    return given
 
+
+def dump(body: Any) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except orjson.JSONEncodeError:
+        raise bad_request("The body is nested too deep.", code="invalid_json") from None
+
+
+def checked(given: Mapping[str, Any], endpoint: Endpoint, catalog: Catalog, settings: Settings) -> dict[str, Any]:
+    """What of a client's request goes to the engine. Raises Problem 400 or 404."""
     body = {}
     for name, value in given.items():
         if value is None:
@@ -113,10 +129,7 @@ def clean(raw: bytes, endpoint: Endpoint, catalog: Catalog, settings: Settings) 
     _check_count(body, "n", 1, settings.max_choices)
     _check_grammars(body, settings)
     _clamp(body, catalog.context_length)
-    try:
-        return orjson.dumps(body)
-    except orjson.JSONEncodeError:
-        raise bad_request("The body is nested too deep.", code="invalid_json") from None
+    return body
 
 
 def _check_model(body: dict[str, Any], catalog: Catalog) -> None:
@@ -147,10 +160,10 @@ def _check_messages(messages: Any, modalities: list[Any]) -> None:
             raise bad_request(f"{where}.content should be a string or a list of parts.", where, "invalid_type")
         for part in content:
             if not isinstance(part, str):
-                _check_part(part, f"{where}.content", modalities)
+                check_part(part, f"{where}.content", modalities)
 
 
-def _check_part(part: Any, where: str, modalities: list[Any]) -> None:
+def check_part(part: Any, where: str, modalities: list[Any]) -> None:
     if not isinstance(part, dict) or not isinstance(kind := part.get("type"), str):
         raise bad_request(f"{where}: each part should be an object with a type.", where, "invalid_type")
     if kind in _TEXT_PARTS:

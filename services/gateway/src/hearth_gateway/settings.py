@@ -53,11 +53,33 @@ class Settings(BaseSettings):
     """File of hashed API keys, one `name:sha256` a line, as `hearth-gateway keys` writes it; it is read again when it
     changes. Unset: everyone who reaches the port may ask. An empty file: nobody may."""
 
+    tools_file: Path | None = None
+    """The tool servers, in a file hearth.tools.yaml; it is read again when it changes or on SIGHUP, and a mistake in it
+    leaves the tools as they were. Unset: the gateway has no tools of its own, and passes those of clients on."""
+
     metrics_public: bool = False
     """Whether `/metrics` needs no key where keys are configured. `/healthz` and `/readyz` never need one."""
 
     cors_origins: Annotated[list[str], NoDecode, BeforeValidator(_words)] = []
     """Web pages (comma-separated origins) that may call the gateway from a browser. Desktop agents need none."""
+
+    approval_key_file: Path | None = None
+    """File of at least 32 secret bytes that sign the approval requests of tool calls, the same for every process that
+    should take them. Unset: a key of the process's own, so that a restart forgets what was asked."""
+
+    approval_seconds: Seconds = 900
+    """Seconds for which a user may grant or deny a tool call."""
+
+    responses_file: Path | None = None
+    """SQLite file that keeps what `/v1/responses` answered, for `previous_response_id`; one for all processes, and it
+    holds all that users and the model wrote. Unset: they are kept in memory, and a restart forgets them. In the stack:
+    unset is a file in the volume `gateway-data`, empty is in memory."""
+
+    responses_seconds: Seconds = 86_400
+    """Seconds for which a response is kept, unless its request says `store: false`."""
+
+    responses_bytes: Annotated[int, Field(ge=2**20)] = 2**26
+    """Bytes of all of them together, compressed; the oldest go first."""
 
     modalities: Annotated[list[Modality], NoDecode, BeforeValidator(_words), AfterValidator(_text_first)] = ["text"]
     """What the served model reads (comma-separated): anything else in a message is refused with a clear error. Media
@@ -65,6 +87,11 @@ class Settings(BaseSettings):
 
     max_body_bytes: Annotated[int, Field(ge=1024)] = 8 * 2**20
     """Largest request body, in bytes."""
+
+    max_bodies_bytes: Annotated[int, Field(ge=1024)] = 2**26
+    """Bytes of all request bodies together, of requests that wait and of those that are being answered; then 429 with
+    Retry-After. One whose length is not told counts as the largest, and one alone always passes. What is made of a body
+    takes a few times its own memory."""
 
     max_choices: Annotated[int, Field(ge=1)] = 4
     """Largest `n`: answers that one request may ask for."""
@@ -78,13 +105,42 @@ class Settings(BaseSettings):
     max_pattern_bytes: Annotated[int, Field(ge=0)] = 2048
     """Largest `regex` or `grammar` in `structured_outputs`, in bytes: short ones can already be costly."""
 
+    max_in_flight: Annotated[int, Field(ge=1)] = 64
+    """Requests that the engine is asked at once; more wait here, where each key gets its share. More than the engine's
+    `HEARTH_MAX_NUM_SEQS` only moves the queue into the engine. In the stack it is that number unless it is set."""
+
+    max_queued: Annotated[int, Field(ge=0)] = 256
+    """Requests that may wait for a place among those; then 429 with Retry-After. A full queue makes room for a key with
+    few in it by giving up the last of the key with the most."""
+
+    queue_timeout: Seconds = 120
+    """Seconds that a request may wait there; then 503."""
+
+    requests_per_minute: Annotated[int, Field(ge=1)] | None = None
+    """Requests that each key may make in a minute (everyone together where no keys are configured), all of them at once
+    if it likes; then 429. Unset: no limit."""
+
+    tokens_per_minute: Annotated[int, Field(ge=1)] | None = None
+    """Tokens, prompt and answer, that each key may use in a minute. They are known after an answer: the key that used
+    more waits until the minute has made up for it. Where an answer does not tell (a stream without
+    `stream_options.include_usage`, or one broken off) they are estimated: an event is a token, and so are four bytes of
+    the request."""
+
+    batch_window_ms: Annotated[float, Field(ge=0, le=1000)] = 0
+    """Milliseconds for which the first request of a burst is held, so that the burst enters one step of the engine
+    together. 0: not at all."""
+
+    client_timeout: Seconds = 60
+    """Seconds for which a client may take nothing of an answer that waits for it; then its connection is closed: it
+    would keep its place at the engine."""
+
     connect_timeout: Seconds = 3
     """Seconds to wait for a connection to the engine; then 503."""
 
     engine_timeout: Seconds = 600
     """Seconds without a byte from the engine, queueing there included; then 504, or an error event in a stream."""
 
-    ready_within: Seconds = 60
+    ready_within: Seconds = 5
     """Seconds for which a token that the engine produced proves it ready; after them `/readyz` asks for a new one."""
 
     ready_timeout: Seconds = 20
@@ -94,7 +150,27 @@ class Settings(BaseSettings):
     """Seconds for which running answers may finish when the gateway is told to stop."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """What is logged to standard error. Prompts, answers and keys never are."""
+    """What is logged to standard error. Keys never are, prompts and answers only where HEARTH_LOG_REQUESTS says so."""
+
+    log_format: Literal["json", "text"] = "json"
+    """`json`: one object a line, with the request's id; `text`: for people."""
+
+    log_requests: Literal["none", "summary", "bodies"] = "none"
+    """What is logged of each request, at the level info: nothing; who asked what and how it ended, without any text of
+    it; or also the body that the engine got, with all that its user wrote."""
+
+    tracing: bool = False
+    """Whether OpenTelemetry traces are sent: a span for the request, one in it for each exchange with the engine (which
+    gets its `traceparent`) and each tool call. Where to: the standard `OTEL_…` variables, for example
+    `OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4318` (HTTP)."""
+
+    replay_log: Path | None = None
+    """File that takes every request to the engine, its answer and every tool result, byte by byte:
+    `hearth-gateway replay FILE` reproduces the conversations from it. It holds all that users and the model wrote. In
+    the stack: a file in `/var/lib/hearth`, the volume `gateway-data`."""
+
+    replay_log_bytes: Annotated[int, Field(ge=2**20)] = 2**28
+    """Size at which that file becomes FILE.1, replacing the one before: at most twice this is kept."""
 
 
 def load(**values: Any) -> Settings:

@@ -1,23 +1,24 @@
-"""Functional checks against a running stack, as a client sees it. A check is a function that says what it saw, or
-raises Failed; append it to CHECKS and it runs."""
+"""What the engine says: whole and in a stream, in one turn and several, in both languages."""
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-import aiohttp
 import orjson
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-Json = dict[str, Any]
+from hearth_gateway.smoke.stack import (
+    ANSWER_TOKENS,
+    WHOLE_ANSWER_TOKENS,
+    Failed,
+    Json,
+    Seen,
+    Stack,
+    excerpt,
+    expect,
+    user,
+)
 
-_ANSWER_TOKENS = 32
-_WHOLE_ANSWER_TOKENS = 192  # a large model says more than it was asked for
 _QUESTION = {"role": "user", "content": "Name three colours."}
 _FOLLOW_UP = {"role": "user", "content": "And two more."}
 _SEARCH = {
@@ -45,6 +46,7 @@ _SYSTEMS = {
 class Speech:
     """What the functional checks say in one language. `result` is what the search returns, `told` what it tells."""
 
+    language: str
     systems: str
     search: str
     sought: str
@@ -56,6 +58,7 @@ class Speech:
 
 
 ENGLISH = Speech(
+    language="English",
     systems="List three common operating systems.",
     search="Search for 'the height of the Halden tower'.",
     sought="the height of the Halden tower",
@@ -66,6 +69,7 @@ ENGLISH = Speech(
     who="What is my name?",
 )
 CHINESE = Speech(
+    language="Chinese",
     systems="请列出三个常见的操作系统。",
     search="搜索‘哈尔登塔的高度’",
     sought="哈尔登塔的高度",
@@ -75,64 +79,6 @@ CHINESE = Speech(
     name="林晓",
     who="我叫什么名字?",
 )
-
-
-class Failed(Exception):  # noqa: N818 - it reads as the check's outcome
-    """The stack did not do what it should; the message says what it did."""
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What a check saw. `ttft` and `tpot` are seconds to the first token, and for each token after it."""
-
-    detail: str
-    ttft: float | None = None
-    tpot: float | None = None
-
-
-@dataclass
-class Stack:
-    """A running gateway."""
-
-    session: aiohttp.ClientSession
-    model: str = field(default="", init=False)
-
-    async def get(self, path: str) -> Json:
-        async with self.session.get(path) as answer:
-            return _json(answer.status, await answer.read())
-
-    async def chat(self, messages: list[Json], **more: Any) -> Json:
-        request = self._request(messages) | more
-        async with self.session.post("/v1/chat/completions", json=request) as answer:
-            return _json(answer.status, await answer.read())
-
-    async def stream(self, messages: list[Json]) -> AsyncIterator[str]:
-        """The data of each event."""
-        request = self._request(messages) | {"stream": True, "stream_options": {"include_usage": True}}
-        async with self.session.post("/v1/chat/completions", json=request) as answer:
-            if answer.content_type != "text/event-stream":
-                raise Failed(f"status {answer.status}, {answer.content_type}: {(await answer.text())[:200]}")
-            async for line in answer.content:
-                if line.startswith(b"data: "):
-                    yield line[6:].decode().strip()
-
-    def _request(self, messages: list[Json]) -> Json:
-        return {"model": self.model, "messages": messages, "max_tokens": _ANSWER_TOKENS, "temperature": 0}
-
-
-def _json(status: int, body: bytes) -> Json:
-    expect(status == 200, f"status {status}: {body[:200].decode(errors='replace')}")
-    try:
-        answer = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise Failed(f"not JSON: {body[:200]!r}") from None
-    expect(isinstance(answer, dict), f"not an object: {body[:200]!r}")
-    return dict(answer)
-
-
-def expect(condition: bool, otherwise: str) -> None:
-    if not condition:
-        raise Failed(otherwise)
 
 
 async def ready(stack: Stack) -> Seen:
@@ -153,7 +99,7 @@ async def plain_answer(stack: Stack) -> Seen:
     started = monotonic()
     answer = await stack.chat([_QUESTION])
     took, tokens = monotonic() - started, _check_answer(answer)
-    return Seen(f"{tokens} tokens: {_excerpt(answer['choices'][0]['message']['content'])}", tpot=took / tokens)
+    return Seen(f"{tokens} tokens: {excerpt(answer['choices'][0]['message']['content'])}", tpot=took / tokens)
 
 
 async def streamed_answer(stack: Stack) -> Seen:
@@ -177,7 +123,7 @@ async def streamed_answer(stack: Stack) -> Seen:
     expect(usage is not None, "no event had usage")
     tokens = _check_end(finish, usage)
     tpot = (arrivals[-1] - arrivals[0]) / (tokens - 1) if tokens > 1 else None
-    return Seen(f"{tokens} tokens: {_excerpt(text)}", arrivals[0] - started, tpot)
+    return Seen(f"{tokens} tokens: {excerpt(text)}", arrivals[0] - started, tpot)
 
 
 async def two_turns(stack: Stack) -> Seen:
@@ -193,18 +139,18 @@ async def two_turns(stack: Stack) -> Seen:
 
 
 async def knows(speech: Speech, stack: Stack) -> Seen:
-    text, tpot = await _asked(stack, [_user(speech.systems)])
+    text, tpot = await _asked(stack, [user(speech.systems)])
     named = [name for name, spelled in _SYSTEMS.items() if re.search(spelled, text, re.IGNORECASE)]
-    expect(len(named) >= 2, f"asked for operating systems, the answer was {_excerpt(text)}")
+    expect(len(named) >= 2, f"asked for operating systems, the answer was {excerpt(text)}")
     return Seen(", ".join(named), tpot=tpot)
 
 
 async def calls_a_tool(speech: Speech, stack: Stack) -> Seen:
     started = monotonic()
-    answer = await stack.chat([_user(speech.search)], tools=[_SEARCH], max_tokens=_WHOLE_ANSWER_TOKENS)
+    answer = await stack.chat([user(speech.search)], tools=[_SEARCH], max_tokens=WHOLE_ANSWER_TOKENS)
     took, choice = monotonic() - started, answer["choices"][0]
     finish, content = choice["finish_reason"], choice["message"].get("content") or ""
-    expect(finish == "tool_calls", f"finish_reason is {finish!r}, the answer {_excerpt(content)}")
+    expect(finish == "tool_calls", f"finish_reason is {finish!r}, the answer {excerpt(content)}")
     called = [call["function"] for call in choice["message"]["tool_calls"]]
     expect([call["name"] for call in called] == ["search"], f"called {[call['name'] for call in called]}")
     (arguments,) = (call["arguments"] for call in called)
@@ -221,13 +167,13 @@ async def uses_a_result(speech: Speech, stack: Stack) -> Seen:
     arguments = orjson.dumps({"query": speech.sought}).decode()
     call = {"id": "call_1", "type": "function", "function": {"name": "search", "arguments": arguments}}
     conversation = [
-        _user(speech.search),
+        user(speech.search),
         {"role": "assistant", "content": "", "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "call_1", "content": speech.result},
     ]
     text, tpot = await _asked(stack, conversation, tools=[_SEARCH])
-    expect(speech.told in text, f"the search told {speech.result!r}, the answer was {_excerpt(text)}")
-    return Seen(_excerpt(text), tpot=tpot)
+    expect(speech.told in text, f"the search told {speech.result!r}, the answer was {excerpt(text)}")
+    return Seen(excerpt(text), tpot=tpot)
 
 
 async def remembers(speech: Speech, stack: Stack) -> Seen:
@@ -235,26 +181,22 @@ async def remembers(speech: Speech, stack: Stack) -> Seen:
     conversation: list[Json] = []
     text, tpot = "", None
     for turn in (speech.introduction, speech.systems, speech.who):
-        conversation.append(_user(turn))
+        conversation.append(user(turn))
         text, tpot = await _asked(stack, conversation)
         conversation.append({"role": "assistant", "content": text})
-    expect(speech.name in text, f"was told {speech.introduction!r}, asked {speech.who!r}, said {_excerpt(text)}")
-    return Seen(_excerpt(text), tpot=tpot)
-
-
-def _user(text: str) -> Json:
-    return {"role": "user", "content": text}
+    expect(speech.name in text, f"was told {speech.introduction!r}, asked {speech.who!r}, said {excerpt(text)}")
+    return Seen(excerpt(text), tpot=tpot)
 
 
 async def _asked(stack: Stack, messages: list[Json], **more: Any) -> tuple[str, float]:
     """The whole answer's text, and seconds for each of its tokens."""
     started = monotonic()
-    answer = await stack.chat(messages, max_tokens=_WHOLE_ANSWER_TOKENS, **more)
-    tokens = _check_answer(answer, _WHOLE_ANSWER_TOKENS)
+    answer = await stack.chat(messages, max_tokens=WHOLE_ANSWER_TOKENS, **more)
+    tokens = _check_answer(answer, WHOLE_ANSWER_TOKENS)
     return str(answer["choices"][0]["message"]["content"]), (monotonic() - started) / tokens
 
 
-def _check_answer(answer: Json, allowed: int = _ANSWER_TOKENS) -> int:
+def _check_answer(answer: Json, allowed: int = ANSWER_TOKENS) -> int:
     """Tokens of a complete, non-empty answer."""
     expect(answer.get("object") == "chat.completion", f"object is {answer.get('object')!r}")
     choice = answer["choices"][0]
@@ -263,7 +205,7 @@ def _check_answer(answer: Json, allowed: int = _ANSWER_TOKENS) -> int:
     return _check_end(choice["finish_reason"], answer["usage"], allowed)
 
 
-def _check_end(finish: str | None, usage: Any, allowed: int = _ANSWER_TOKENS) -> int:
+def _check_end(finish: str | None, usage: Any, allowed: int = ANSWER_TOKENS) -> int:
     tokens = usage["completion_tokens"]
     expect(finish in ("stop", "length"), f"finish_reason is {finish!r}")
     expect(1 <= tokens <= allowed, f"{tokens} tokens, {allowed} were allowed")
@@ -271,62 +213,3 @@ def _check_end(finish: str | None, usage: Any, allowed: int = _ANSWER_TOKENS) ->
     total = usage["prompt_tokens"] + tokens
     expect(usage["total_tokens"] == total, f"usage does not add up: {usage}")
     return int(tokens)
-
-
-def _excerpt(text: str) -> str:
-    return repr(text if len(text) <= 40 else text[:39] + "…")
-
-
-CHECKS: list[tuple[str, Callable[[Stack], Awaitable[Seen]]]] = [
-    ("ready", ready),
-    ("models", models),
-    ("plain answer", plain_answer),
-    ("streamed answer", streamed_answer),
-    ("two-turn conversation", two_turns),
-    *(
-        (f"{name}, {language}", partial(check, speech))
-        for name, check in (
-            ("text", knows),
-            ("tool call", calls_a_tool),
-            ("tool result", uses_a_result),
-            ("three turns", remembers),
-        )
-        for language, speech in (("English", ENGLISH), ("Chinese", CHINESE))
-    ),
-]
-
-
-async def run(url: str, api_key: str | None = None, timeout: float = 120, console: Console | None = None) -> bool:  # noqa: ASYNC109
-    """Run all checks against the gateway at `url`, `timeout` seconds for each request; print a table.
-
-    Returns whether all passed. A failure does not stop the others: the table shows what still works.
-    """
-    url = url.rstrip("/").removesuffix("/v1")
-    table = Table("check", "", "TTFT, ms", "TPOT, ms", "detail", title=f"smoke test of {url}")
-    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-    limits = aiohttp.ClientTimeout(total=timeout)
-    passed = True
-    async with aiohttp.ClientSession(url, headers=headers, timeout=limits, json_serialize=_dumps) as session:
-        stack = Stack(session)
-        for name, check in CHECKS:
-            try:
-                seen = await check(stack)
-            except Failed as failure:
-                passed, outcome, seen = False, "[red]fail", Seen(str(failure))
-            except (KeyError, IndexError, TypeError, AttributeError, orjson.JSONDecodeError) as error:
-                passed, outcome, seen = False, "[red]fail", Seen(f"the answer lacks something: {error!r}")
-            except (aiohttp.ClientError, OSError) as error:
-                passed, outcome, seen = False, "[red]fail", Seen(str(error) or f"no answer in {timeout:g} s")
-            else:
-                outcome = "[green]pass"
-            table.add_row(name, outcome, _milliseconds(seen.ttft), _milliseconds(seen.tpot), escape(seen.detail))
-    (console or Console()).print(table)
-    return passed
-
-
-def _dumps(value: Any) -> str:
-    return orjson.dumps(value).decode()
-
-
-def _milliseconds(seconds: float | None) -> str:
-    return "" if seconds is None else f"{seconds * 1e3:.1f}"
