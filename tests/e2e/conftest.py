@@ -1,9 +1,13 @@
-"""One stack for the whole session: built and started the way `make up` does, under its own project and port."""
+"""One stack for the whole session, tool servers included: built and started the way `make up` does, under its own
+project and port."""
 
+import json
 import os
+import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +19,16 @@ from openai import OpenAI
 
 ROOT = Path(__file__).parents[2]
 PROJECT = "hearth-test"
+VERSION = os.environ.get("HEARTH_VERSION", "0.1.0")
+SERVERS = ["tool-files", "tool-commands", "tool-browser", "tool-search"]
+CALLER = f"{PROJECT}-caller"
+CLIENT = Path(__file__).with_name("tools_client.py").read_text()
+PAGE = "<!doctype html><meta charset=utf-8><title>Tea</title><h1>Prices</h1><p>Longjing costs 42 yuan. 龙井茶</p>"
+SITE = """
+import functools, http.server, pathlib, sys
+pathlib.Path("/tmp/index.html").write_text(sys.argv[1])
+http.server.test(functools.partial(http.server.SimpleHTTPRequestHandler, directory="/tmp"), port=8000)
+"""
 
 
 def host(command: str, env: dict[str, str] | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -25,6 +39,14 @@ def host(command: str, env: dict[str, str] | None = None, check: bool = True) ->
     )  # fmt: skip
     assert not check or done.returncode == 0, f"{command}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
     return done
+
+
+def wait_until(condition: Callable[[], bool], otherwise: str = "still not so", seconds: float = 60) -> None:
+    """The limit is for what never happens."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(0.2)
 
 
 def free_port() -> int:
@@ -57,6 +79,20 @@ def judge_by_little(models: Path) -> None:
     (models / "tiny.yaml").write_text(yaml.safe_dump(recipe), "utf-8")
 
 
+def quick_copy(folder: Path) -> Path:
+    """A copy of the repository whose `tiny` is made and judged within seconds, for tests of how and not of how well."""
+    clone = folder / "clone"
+    shutil.copytree(ROOT, clone, ignore=shutil.ignore_patterns(".*cache", ".git", ".venv", ".tools", "weights"))
+    judge_by_little(clone / "models")
+    path = clone / "models/tiny.yaml"
+    recipe = yaml.safe_load(path.read_text("utf-8"))
+    recipe["calibration"] |= {"samples": 8, "allow_poor": True}
+    del recipe["quantization"]["options"]["mse"]
+    recipe["evaluation"]["limits"]["kl_ratio"] = 2
+    path.write_text(yaml.safe_dump(recipe), "utf-8")
+    return clone
+
+
 @dataclass
 class Stack:
     url: str
@@ -83,6 +119,29 @@ class Stack:
         )
 
 
+class Tools(Stack):
+    """The stack, asked through its tool servers' own sockets."""
+
+    def calls(self, server: str, *calls: tuple[str, dict]) -> list[tuple[str, bool]]:
+        """(text, is_error) of each call, one after the other, by the MCP SDK's client; fewer where the connection was
+        lost."""
+        command = ["docker", "exec", "--interactive", CALLER, "python", "-c", CLIENT, f"/run/tools/{server}/mcp.sock"]
+        done = subprocess.run(command, input=json.dumps(calls), capture_output=True, text=True, timeout=180)
+        return [(text, is_error) for text, is_error in map(json.loads, done.stdout.splitlines())]
+
+    def call(self, server: str, tool: str, **arguments: object) -> tuple[str, bool]:
+        (result,) = self.calls(server, (tool, arguments))
+        return result
+
+    def run(self, command: str) -> tuple[str, bool]:
+        return self.call("tool-commands", "run_command", command=command)
+
+    def browse(self, url: str) -> str:
+        """What the model reads of a page, or of why there is none."""
+        results = self.calls("tool-browser", ("browser_navigate", {"url": url}), ("browser_snapshot", {}))
+        return "\n".join(text for text, _ in results)
+
+
 @pytest.fixture(scope="session")
 def engine_client() -> docker.DockerClient:
     client = docker.from_env(timeout=600)
@@ -94,14 +153,18 @@ def engine_client() -> docker.DockerClient:
 def images(engine_client: docker.DockerClient) -> dict[str, str]:
     """Tags of the built images by target."""
     env = {"COMPOSE_PROFILES": "cpu", "HEARTH_PROGRESS": "plain"}
-    host("bake cpu", env)
+    host("bake cpu tools", env)
     return {"engine": "hearth-engine:0.1.0-tiny-cpu", "gateway": "hearth-gateway:0.1.0"}
 
 
 @pytest.fixture(scope="session")
 def stack(images: dict[str, str], engine_client: docker.DockerClient) -> Iterator[Stack]:
     port = free_port()
-    env = {"COMPOSE_PROFILES": "cpu", "COMPOSE_PROJECT_NAME": PROJECT, "HEARTH_BIND": f"127.0.0.1:{port}"}
+    env = {
+        "COMPOSE_PROFILES": "cpu,tools", "COMPOSE_PROJECT_NAME": PROJECT, "HEARTH_BIND": f"127.0.0.1:{port}",
+        "HEARTH_COMMAND_TIMEOUT": "3", "HEARTH_COMMANDS_MEMORY": "256m", "HEARTH_EGRESS_PRIVATE": "site",
+        "HEARTH_EGRESS_ALLOW": "listed.example,inside.example",
+    }  # fmt: skip
     compose = "docker compose"
     host(f"{compose} down --volumes --timeout 5", env)
     try:
@@ -110,6 +173,36 @@ def stack(images: dict[str, str], engine_client: docker.DockerClient) -> Iterato
         yield Stack(f"http://127.0.0.1:{port}", env, engine_client)
     finally:
         host(f"{compose} down --volumes --timeout 5", env)
+
+
+@pytest.fixture(scope="session")
+def tools(stack: Stack) -> Iterator[Tools]:
+    """The stack's tool servers; a page on the networks that the proxy is on, under several names; and a container that
+    has the servers' sockets, as the gateway has them, and nothing else."""
+    client = stack.client
+    # A public address as far as the proxy knows: one that is set aside for documentation.
+    pool = docker.types.IPAMPool(subnet="203.0.113.0/24")
+    public = client.networks.create(f"{PROJECT}_public", ipam=docker.types.IPAMConfig(pool_configs=[pool]))
+    page = caller = None
+    try:
+        page = client.containers.create(
+            f"hearth-tool-search:{VERSION}", ["-c", SITE, PAGE], entrypoint="python", tmpfs={"/tmp": ""}
+        )
+        outside = client.networks.get(f"{PROJECT}_outside")
+        outside.connect(page, aliases=["site", "unlisted", "inside.example"])
+        public.connect(page, aliases=["listed.example", "other.example"])
+        public.connect(stack.container("tool-egress"))
+        page.start()
+        caller = client.containers.run(
+            f"hearth-tool-search:{VERSION}", ["infinity"], entrypoint="sleep", name=CALLER, network="none", detach=True,
+            volumes=[f"{PROJECT}_{server}:/run/tools/{server}:ro" for server in SERVERS],
+        )  # fmt: skip
+        yield Tools(stack.url, stack.env, client)
+    finally:
+        for container in filter(None, (page, caller)):
+            container.remove(force=True)
+        public.disconnect(stack.container("tool-egress"))
+        public.remove()
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import ROOT, Stack, host, judge_by_little
+from .conftest import ROOT, Stack, host, quick_copy
 
 
-@pytest.mark.parametrize("profile", ["gpu", "cpu"])
+@pytest.mark.parametrize("profile", ["gpu", "cpu", "gpu,tools", "cpu,tools"])
 def test_the_configuration_is_valid(profile: str) -> None:
     host("docker compose config -q", {"COMPOSE_PROFILES": profile})
 
@@ -42,14 +42,15 @@ def test_a_bare_compose_up_is_right_on_a_gpu_box() -> None:
 
 
 def test_both_ways_to_get_an_image_are_there() -> None:
-    for service in compose_config("--profile", "gpu", "--profile", "cpu")["services"].values():
+    for service in compose_config("--profile", "gpu", "--profile", "cpu", "--profile", "tools")["services"].values():
         assert service["image"]
         assert service["build"]["target"]
 
 
 def test_bake_knows_its_targets() -> None:
-    plan = json.loads(host("bake --print cpu gpu quantizer", {"HEARTH_WEIGHTS": "weights/x"}).stdout)["target"]
-    assert {"engine-cpu", "engine-cuda", "gateway", "quantizer"} == set(plan)
+    plan = json.loads(host("bake --print cpu gpu quantizer tools", {"HEARTH_WEIGHTS": "weights/x"}).stdout)["target"]
+    tools = {"tool-files", "tool-commands", "tool-browser", "tool-search", "tool-egress"}
+    assert {"engine-cpu", "engine-cuda", "gateway", "quantizer"} | tools == set(plan)
     assert plan["engine-cuda"]["contexts"]["weights"] == "weights/x"
 
 
@@ -84,9 +85,7 @@ def test_a_reload_reaches_the_running_gateway_and_leaves_the_engine_alone(stack:
 
 def test_weights_made_beforehand_replace_the_quantizing_stage(images: dict[str, str], tmp_path: Path) -> None:
     """The way of a GPU box: quantize in a container, bake what it left."""
-    clone = tmp_path / "clone"
-    shutil.copytree(ROOT, clone, ignore=shutil.ignore_patterns(".git", ".venv", ".tools", "weights"))
-    judge_by_little(clone / "models")
+    clone = quick_copy(tmp_path)
     env = os.environ | {"HEARTH_RECIPE": "tiny", "COMPOSE_PROFILES": "cpu", "HEARTH_VERSION": "beforehand"}
     subprocess.run(["make", "quantize"], cwd=clone, env=env, check=True, capture_output=True)
     made = (clone / "weights/tiny/hearth.json").read_bytes()

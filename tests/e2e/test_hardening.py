@@ -7,7 +7,7 @@ import docker
 import pytest
 from docker.models.containers import Container
 
-from .conftest import Stack, host
+from .conftest import Stack, host, quick_copy
 
 
 @pytest.fixture(params=["engine-cpu", "gateway"])
@@ -77,11 +77,11 @@ def search_image(tag: str, needle: bytes) -> bool:
 
 def test_a_hub_token_is_in_no_layer(images: dict[str, str], engine_client: docker.DockerClient, tmp_path: Path) -> None:
     token = "hf_" + "secretSECRETsecret"
-    # The weights are made anew (from kept steps), this time with the token at hand.
+    # The weights are made anew, this time with the token at hand.
     host(
         "docker buildx build -q -f docker/Dockerfile --target engine-cpu --tag hearth-test:token"
         ' --no-cache-filter weights-made --secret id=hf_token,env=HF_TOKEN --secret id=ca,src="$HEARTH_CA"'
-        ' --build-context wheels="$HEARTH_WHEELS" .',
+        f' --build-context wheels="$HEARTH_WHEELS" {quick_copy(tmp_path)}',
         {"HF_TOKEN": token},
     )
     history = host("docker history --no-trunc hearth-test:token").stdout

@@ -1,11 +1,8 @@
 """The commands, as a user runs them."""
 
-import http.server
 import json
-import os
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +97,7 @@ def test_a_damaged_artifact_is_refused_by_name(
     names: str,
 ) -> None:
     monkeypatch.setenv("HEARTH_MODEL_DIR", str(artifact))
-    monkeypatch.setattr(os, "execve", lambda *_: pytest.fail("vLLM must not start"))
+    monkeypatch.setattr("hearth_engine.watch.run", lambda *_, **__: pytest.fail("vLLM must not start"))
     damage(artifact)
     with pytest.raises(SystemExit) as refused:
         run(command)
@@ -109,26 +106,28 @@ def test_a_damaged_artifact_is_refused_by_name(
     assert all(line.startswith("hearth-engine: ") for line in said.splitlines())
 
 
-def test_serve_becomes_vllm(
-    run: Run, artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_serve_runs_vllm(run: Run, artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the plan's flags and variables on top of the environment, after the plan is printed and the cache seeded."""
     baked = tmp_path / "baked"
     baked.mkdir()
     (baked / "info.json").write_text("{}")
     for name, value in {"MODEL_DIR": artifact, "CACHE_DIR": tmp_path / "cache", "BAKED_CACHE_DIR": baked}.items():
         monkeypatch.setenv(f"HEARTH_{name}", str(value))
+    monkeypatch.setenv("HEARTH_HANG_SECONDS", "7")
     monkeypatch.setenv("SOMETHING_ELSE", "kept")
     monkeypatch.setattr("hearth_engine.hardware.detect", lambda device: CARDS["l4-24g"])
     calls = []
-    monkeypatch.setattr(os, "execve", lambda *call: calls.append(call))
+    monkeypatch.setattr("hearth_engine.watch.run", lambda *call, **how: calls.append((*call, how)) or 3)
 
-    run("serve")
+    with pytest.raises(SystemExit) as ended:
+        run("serve")
 
-    ((program, command, environment),) = calls
-    assert program == command[0] == sys.executable
+    assert ended.value.code == 3
+    ((command, environment, how),) = calls
+    assert command[0] == sys.executable
     assert command[command.index("--model") + 1] == str(artifact)
     assert (environment["SOMETHING_ELSE"], environment["HF_HUB_OFFLINE"]) == ("kept", "1")
+    assert how == {"port": 8000, "model": "hearth-tiny", "on_cpu": False, "patience": 7}
     assert (tmp_path / "cache/info.json").is_file()
 
 
@@ -142,40 +141,3 @@ def test_no_command_is_a_usage_error(run: Run) -> None:
     with pytest.raises(SystemExit) as refused:
         run()
     assert refused.value.code == 2
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """Answers every GET with the last status in the list."""
-    statuses = [200]
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            assert self.path == "/health"
-            self.send_response(statuses[-1])
-            self.end_headers()
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http_server:
-        threading.Thread(target=http_server.serve_forever, daemon=True).start()
-        monkeypatch.setenv("HEARTH_ENGINE_PORT", str(http_server.server_port))
-        yield statuses
-        http_server.shutdown()
-
-
-def test_health_of_a_server_that_answers(run: Run, server: list[int]) -> None:
-    assert run("health") == ""
-
-
-def test_health_of_a_server_that_fails(run: Run, server: list[int]) -> None:
-    server.append(503)
-    with pytest.raises(SystemExit, match="503"):
-        run("health")
-
-
-def test_health_without_a_server(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HEARTH_ENGINE_PORT", "1")
-    with pytest.raises(SystemExit, match=r"port 1: .*refused"):
-        run("health")

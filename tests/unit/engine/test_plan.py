@@ -223,5 +223,5 @@ def test_promises_hold_in_every_plan(tiny: Manifest, settings: Settings, cpu: Cp
 
 def test_command_runs_vllm_with_every_flag_in_order(tiny: Manifest, cpu: Cpu) -> None:
     command = plan(tiny, Settings(engine_args="--seed 7"), cpu).command
-    assert command[1:5] == ["-m", "vllm.entrypoints.launchers.api_server.entry", "--model", "/opt/hearth/model"]
+    assert command[1:5] == ["-m", "hearth_engine.lean", "--model", "/opt/hearth/model"]
     assert command[-2:] == ["--seed", "7"]

@@ -2,8 +2,8 @@
 
 import argparse
 import os
+import signal
 import sys
-import urllib.request
 from pathlib import Path
 from typing import NoReturn
 
@@ -38,11 +38,13 @@ def _refusals() -> tuple[type[Exception], ...]:
 
 
 def serve(args: argparse.Namespace) -> NoReturn:
-    """Verify, plan, and become vLLM: the same process, so that signals reach it."""
-    from hearth_engine import cache, hardware, report, settings
+    """Verify, plan, run vLLM until it ends or stands still."""
+    from hearth_engine import cache, hardware, report, settings, watch
     from hearth_engine.plan import plan
     from hearth_quantizer import manifest
 
+    # The first process of a container ignores what it has no handler for, and verifying takes seconds.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     chosen = settings.load()
     verified = manifest.verify(chosen.model_dir)
     print(f"hearth-engine: verified {len(verified.files)} files, {len(verified.tensors)} tensors", flush=True)
@@ -50,8 +52,10 @@ def serve(args: argparse.Namespace) -> NoReturn:
     report.show(decided)
     cache.seed(chosen.baked_cache_dir, chosen.cache_dir)
     sys.stdout.flush()
-    command = decided.command
-    os.execve(command[0], command, {**os.environ, **decided.environment})  # noqa: S606
+    sys.exit(watch.run(
+        decided.command, os.environ | decided.environment, port=chosen.engine_port, model=decided.served_names[0],
+        on_cpu=decided.device == "cpu", patience=chosen.hang_seconds,
+    ))  # fmt: skip
 
 
 def show_plan(args: argparse.Namespace) -> None:
@@ -88,12 +92,9 @@ def show_quality(args: argparse.Namespace) -> None:
 
 
 def health(args: argparse.Namespace) -> None:
-    """Whether the server answers. A hung engine may still say yes: the gateway's readiness asks for a real token."""
-    port = os.environ.get("HEARTH_ENGINE_PORT") or "8000"
-    try:
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=args.timeout).close()
-    except (OSError, ValueError) as error:
-        sys.exit(f"hearth-engine: port {port}: {error}")
+    from hearth_engine import watch
+
+    watch.health()
 
 
 def show_settings(args: argparse.Namespace) -> None:
@@ -131,8 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(run=show_quality)
 
-    command = commands.add_parser("health", help="exit 0 if the server on this machine answers")
-    command.add_argument("--timeout", type=float, default=5, metavar="SECONDS")
+    command = commands.add_parser("health", help="exit 0 if the engine of this container gave a sign of life lately")
     command.set_defaults(run=health)
     command = commands.add_parser("settings", help="explain the settings")
     command.add_argument("--markdown", action="store_true", help="as a Markdown table")

@@ -6,6 +6,7 @@
 import json
 import sys
 from collections.abc import Sequence
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -37,6 +38,7 @@ class Plan(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     hardware: str
+    device: Literal["cpu", "cuda"]
     model_dir: str
     served_names: tuple[str, ...]
     context_length: int
@@ -52,7 +54,8 @@ class Plan(BaseModel):
     def command(self) -> list[str]:
         """The whole command line; the CPU wheel's `vllm` command fails, the module that it runs does not."""
         words = [word for flag in self.flags for word in flag]
-        return [sys.executable, "-m", "vllm.entrypoints.launchers.api_server.entry", *words]
+        module = "hearth_engine.lean" if self.device == "cpu" else "vllm.entrypoints.launchers.api_server.entry"
+        return [sys.executable, "-m", module, *words]
 
 
 def plan(manifest: Manifest, settings: Settings, hardware: Hardware) -> Plan:
@@ -125,6 +128,7 @@ def _on_gpu(manifest: Manifest, settings: Settings, gpu: Gpu, context: int) -> P
     return _plan(
         manifest,
         settings,
+        device="cuda",
         hardware=f"{gpu.name}, compute capability {_dotted(gpu.capability)}, {gib(gpu.memory_bytes)}",
         context=context,
         sequences=sequences,
@@ -190,6 +194,7 @@ def _on_cpu(manifest: Manifest, settings: Settings, cpu: Cpu, context: int) -> P
     return _plan(
         manifest,
         settings,
+        device="cpu",
         hardware=f"{cpu.name}, {cpu.cores} cores, {gib(cpu.memory_bytes)}",
         context=context,
         sequences=sequences,
@@ -216,6 +221,7 @@ def _plan(
     manifest: Manifest,
     settings: Settings,
     *,
+    device: Literal["cpu", "cuda"],
     hardware: str,
     context: int,
     sequences: int,
@@ -234,6 +240,7 @@ def _plan(
     tools = [("--enable-auto-tool-choice",), ("--tool-call-parser", serving.tool_parser)] if serving.tool_parser else []
     return Plan(
         hardware=hardware,
+        device=device,
         model_dir=str(settings.model_dir),
         served_names=names,
         context_length=context,

@@ -99,6 +99,10 @@ class Settings(BaseSettings):
     cpu_threads: int | None = Field(default=None, ge=1)
     """Threads that compute on the CPU. Default: one for each core that the container may use."""
 
+    hang_seconds: float = Field(default=20, ge=0)
+    """After how long without a token or a step vLLM counts as hung and is started anew; 0: never. On the CPU a process
+    that computes is not hung, however long its step takes."""
+
     cache_dir: Path = Path("/tmp/hearth-cache")  # noqa: S108 (a container's own tmpfs)
     """Writable folder for what vLLM compiles at start. Kept on a volume, the next start is faster."""
 

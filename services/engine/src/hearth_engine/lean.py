@@ -1,0 +1,158 @@
+"""`python -m hearth_engine.lean ARGS…` is vLLM's server without PyTorch's compiler, for plans that compile nothing.
+
+Much of the time until vLLM has been imported goes into torch._dynamo and torch._inductor (`make bench-start`). vLLM,
+torch and transformers import them for decorators and base classes that matter only once something is compiled. Here
+those two packages exist from the start but run their code when somebody asks them for more than a mark on a function: a
+plan that compiles after all gets the real thing, later. Collecting garbage while thousands of modules come in frees
+nothing, so that waits as well.
+"""
+
+import functools
+import gc
+import importlib.machinery
+import importlib.util
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Sequence
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+SERVER = "vllm.entrypoints.launchers.api_server.entry"
+_PACKAGES = ("torch._dynamo", "torch._inductor")
+# What vllm.env_override sets for every process besides patching the compiler, which nobody has imported here.
+_ENVIRONMENT = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1", "TORCHINDUCTOR_COMPILE_THREADS": "1"}
+
+
+def main() -> None:
+    gc.disable()
+    trim()
+    server = importlib.import_module(SERVER)
+    importlib.import_module("vllm.v1.engine.core")
+    # The engine's process inherits what is imported in place of importing it again. vLLM spawns on the CPU, whatever is
+    # asked for, because threads do not survive a fork: there are none yet.
+    processes: Any = importlib.import_module("vllm.v1.engine.utils")
+    processes.get_mp_context = lambda: multiprocessing.get_context("fork")
+    gc.enable()
+    gc.freeze()  # what was imported stays: no later collection need look at it
+    server.main()
+
+
+def trim() -> None:
+    """Put the stand-ins in place. Call it before anything imports torch."""
+    os.environ.update(_ENVIRONMENT)
+    sys.meta_path.insert(0, _Finder())
+    sys.modules["vllm.env_override"] = ModuleType("vllm.env_override")
+    decorators = ModuleType("vllm.compilation.decorators")
+    # Each wraps a model's class in its own compiler, which does nothing where the plan compiles nothing.
+    decorators.__dict__.update(
+        support_torch_compile=mark, ignore_torch_compile=mark, should_torch_compile_mm_encoder=lambda *_: False
+    )
+    sys.modules[decorators.__name__] = decorators
+
+    import torch.compiler
+
+    torch.compile = _at_first_call(torch.compile)
+    torch.compiler.__dict__.update(_MARKS)
+
+
+def mark(function: Any = None, *_: object, **__: object) -> Any:
+    """A decorator, with or without arguments, that tells a compiler something about a function."""
+    return function if callable(function) else mark
+
+
+def _mark_with_arguments(*_: object, **__: object) -> Callable[[Any], Any]:
+    return mark
+
+
+_MARKS: dict[str, Any] = {
+    **dict.fromkeys(("allow_in_graph", "assume_constant_result", "disable", "disallow_in_graph"), mark),
+    "substitute_in_graph": _mark_with_arguments,
+}
+# What else is asked of the compiler's packages by code that does not compile.
+_STANDING_IN = {
+    "torch._dynamo": {
+        **_MARKS,
+        "decorators": SimpleNamespace(mark_unbacked=_mark_with_arguments),  # of a tensor's dimension
+        "trace_rules": SimpleNamespace(clear_lru_cache=lambda: None),
+    }
+}
+
+
+def _at_first_call(compile_: Callable[..., Any]) -> Callable[..., Any]:
+    """torch.compile, which imports the compiler where it decorates, as something that does so where that is called."""
+
+    def compile_later(model: Any = None, **options: Any) -> Any:
+        if model is None:
+            return functools.partial(compile_later, **options)
+        if not callable(model) or isinstance(model, type) or hasattr(model, "forward"):
+            return compile_(model, **options)
+        compiled: list[Callable[..., Any]] = []
+
+        @functools.wraps(model)
+        def called(*args: Any, **kwargs: Any) -> Any:
+            if not compiled:
+                for package in filter(None, map(sys.modules.get, _PACKAGES)):
+                    run(package)
+                compiled.append(compile_(model, **options))
+            return compiled[0](*args, **kwargs)
+
+        return called
+
+    return compile_later
+
+
+class _Later(ModuleType):
+    """A package whose submodules can be imported and whose own code has not run."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if importlib.machinery.PathFinder.find_spec(f"{self.__name__}.{name}", self.__path__):
+            return importlib.import_module(f"{self.__name__}.{name}")
+        run(self)
+        return getattr(self, name)
+
+
+def run(package: ModuleType) -> None:
+    """Make the real package of a stand-in."""
+    if not isinstance(package, _Later):
+        return
+    for name in _STANDING_IN.get(package.__name__, {}):
+        del package.__dict__[name]
+    package.__class__ = ModuleType  # type: ignore[assignment]
+    assert package.__spec__
+    assert package.__spec__.loader
+    package.__spec__.loader.exec_module(package)
+
+
+class _Finder:
+    """Finds the packages as everybody does, and gives them a loader that does not run them."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if name not in _PACKAGES:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path)
+        if spec and spec.loader:
+            spec.loader = _Loader(spec.loader)
+        return spec
+
+
+class _Loader(importlib.machinery.SourceFileLoader):
+    def __init__(self, real: Any) -> None:
+        super().__init__(real.name, real.path)
+        self._real = real
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
+        return _Later(spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        assert module.__spec__
+        module.__spec__.loader = module.__loader__ = self._real
+        module.__dict__.update(_STANDING_IN.get(module.__name__, {}))
+
+
+if __name__ == "__main__":
+    main()
