@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 engine := docker/provide-engine.sh; docker/provide-base.sh; . docker/host.sh
 host := . docker/host.sh
 
-.PHONY: help up down logs build quantize reload smoke quality doctor test unit integration e2e lint lock bench-gateway
+.PHONY: soak help up down logs build quantize reload smoke quality doctor test unit integration e2e lint lock bench-gateway bench-memory bench-start
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' Makefile
@@ -16,22 +16,22 @@ help: ## list the targets
 up: ## build what is missing, start the stack, wait until it answers
 	@$(engine)
 	say "profile $$COMPOSE_PROFILES"; [ "$$HEARTH_CA" = /dev/null ] || say "handing the CA bundle $$HEARTH_CA to the build"
-	bake "$$COMPOSE_PROFILES"
+	bake $${COMPOSE_PROFILES//,/ }
 	docker/start.sh
 	docker/print-usage.sh "$$url"
 
 down: ## stop the stack
-	@$(host); docker compose down
+	@$(host); docker compose --profile "*" down
 
 logs: ## follow the stack's logs
 	@$(host); docker compose logs --follow --tail 100
 
 build: ## build the images of this machine's profile
-	@$(engine); bake "$$COMPOSE_PROFILES"
+	@$(engine); bake $${COMPOSE_PROFILES//,/ }
 
 quantize: ## quantize HEARTH_RECIPE in a container (on the GPU if there is one) into weights/; `make build` then bakes it
 	@$(engine)
-	gpu=(); [ "$$COMPOSE_PROFILES" != gpu ] || { gpu=(--gpus all); export HEARTH_ACCELERATOR=cuda; }
+	gpu=(); [[ ,$$COMPOSE_PROFILES, != *,gpu,* ]] || { gpu=(--gpus all); export HEARTH_ACCELERATOR=cuda; }
 	HEARTH_WEIGHTS= bake quantizer
 	mkdir -p weights
 	docker run --rm --init "$${gpu[@]}" --user "$$(id -u):$$(id -g)" --cap-drop ALL --security-opt no-new-privileges \
@@ -65,13 +65,24 @@ unit integration: .venv/ready
 e2e: .venv/ready ## build the images, start the cpu profile, talk to it
 	@$(engine); .venv/bin/pytest -q tests/e2e
 
-lint: .venv/ready ## ruff, mypy, shellcheck
-	@.venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/mypy && .venv/bin/shellcheck --external-sources --source-path=SCRIPTDIR docker/*.sh docker/with-ca docker/requirements/lock.sh .ci/run
+soak: .venv/ready ## 1000 streams for five minutes while clients leave, the engine restarts and tools die; STREAMS, MINUTES
+	@.venv/bin/python -m tests.soak.soak --streams $(or $(STREAMS),1000) --minutes $(or $(MINUTES),5)
 
-bench-gateway: .venv/ready ## the gateway beside direct, nginx and LiteLLM; BENCH is the yardstick's folder (docs/benchmarks.md)
+lint: .venv/ready ## ruff, mypy, shellcheck
+	@.venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/mypy && .venv/bin/mypy docker/tools/*.py && .venv/bin/shellcheck --external-sources --source-path=SCRIPTDIR docker/*.sh docker/with-ca docker/requirements/lock.sh .ci/run
+
+bench-gateway: .venv/ready ## the gateway beside direct, nginx and LiteLLM, and with the tool loop; BENCH is the yardstick's folder (docs/benchmarks.md)
 	@[ -x "$(BENCH)/run.sh" ] || { echo "BENCH=FOLDER names the folder of the yardstick's run.sh" >&2; exit 2; }
 	export GATEWAY_CMD="env HEARTH_ENGINE_URL=http://127.0.0.1:9000 HEARTH_PORT=9100 HEARTH_LOG_LEVEL=warning $$PWD/.venv/bin/hearth-gateway serve"
 	"$(BENCH)/run.sh" $(or $(SECS),5) $(or $(VARIANTS),direct nginx litellm gateway) || [ $$? = 143 ]  # its last act is to stop what it started
+	.venv/bin/python -m tests.bench.gateway "$(BENCH)" --rounds $(or $(ROUNDS),5)
+
+bench-start: .venv/ready ## the CPU engine's start beside that of vLLM's own entry point; ROUNDS
+	@$(engine); export COMPOSE_PROFILES=cpu; . docker/host.sh; bake engine-cpu
+	.venv/bin/python -m tests.bench.start "$${HEARTH_REGISTRY:-}hearth-engine:$${HEARTH_VERSION:-0.1.0}-$$recipe-cpu" --rounds $(or $(ROUNDS),3)
+
+bench-memory: .venv/ready ## the gateway's memory over 100,000 requests, with and without the tool loop; BENCH as above
+	@.venv/bin/python -m tests.bench.gateway "$(BENCH)" --memory
 
 lock: .venv/ready ## renew uv.lock and every list of docker/requirements
 	@$(host); .tools/bin/uv lock --upgrade && UV=$$PWD/.tools/bin/uv WHEELS=$$(ls $$HEARTH_WHEELS/torch-*.whl >/dev/null 2>&1 && realpath $$HEARTH_WHEELS) docker/requirements/lock.sh

@@ -25,6 +25,7 @@ function "suffix" {
 
 group "cpu" { targets = ["engine-cpu", "gateway"] }
 group "gpu" { targets = ["engine-cuda", "gateway"] }
+group "tools" { targets = ["tool"] }
 
 target "common" {
   context    = "."
@@ -58,4 +59,12 @@ target "gateway" {
   inherits = ["common"]
   target   = "gateway"
   tags     = image("hearth-gateway", HEARTH_VERSION)
+}
+
+target "tool" {
+  name     = "tool-${name}"
+  matrix   = { name = ["files", "commands", "browser", "search", "egress"] }
+  inherits = ["common"]
+  target   = "tool-${name}"
+  tags     = image("hearth-tool-${name}", HEARTH_VERSION)
 }

@@ -28,7 +28,7 @@ else
     bad docker "no engine answers" "start it, or install it (https://docs.docker.com/engine/install/); 'docker info' must succeed for this user"
 fi
 
-if [ "$COMPOSE_PROFILES" = gpu ]; then
+if [[ ,$COMPOSE_PROFILES, == *,gpu,* ]]; then
     if driver=$(nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null); then
         major=$(nvidia-smi --query-gpu=driver_version --format=csv,noheader | head -n 1)
         if at_least "${major%%.*}" 580; then ok driver "$driver"; else

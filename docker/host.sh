@@ -38,11 +38,11 @@ local_wheels() {
     echo docker/wheels
 }
 
-# COMPOSE_PROFILES of the environment, not of .env: .env says what a bare `docker compose up` does.
+# COMPOSE_PROFILES of the environment, not of .env: .env says what a bare `docker compose up` does. With commas: cpu,tools.
 : "${COMPOSE_PROFILES:=$(gpu_usable && echo gpu || echo cpu)}"
 : "${HEARTH_CA:=$(custom_ca)}"
 : "${HEARTH_WHEELS:=$(local_wheels)}"
-recipe=${HEARTH_RECIPE:-$([ "$COMPOSE_PROFILES" = gpu ] && echo qwen3-4b-instruct-2507 || echo tiny)}
+recipe=${HEARTH_RECIPE:-$([[ ,$COMPOSE_PROFILES, == *,gpu,* ]] && echo qwen3-4b-instruct-2507 || echo tiny)}
 case ${HEARTH_BACKEND:=} in
     '' | gptqmodel | auto-gptq) ;;
     *) die "HEARTH_BACKEND=$HEARTH_BACKEND: unknown back end; allowed: gptqmodel, auto-gptq" ;;
@@ -50,6 +50,11 @@ esac
 # Weights that `make quantize` made are baked as they are; otherwise the build quantizes.
 made=weights/$recipe${HEARTH_BACKEND:+-$HEARTH_BACKEND}
 : "${HEARTH_WEIGHTS:=$([ -f "$made/hearth.json" ] && echo "$made" || true)}"
+# No more requests at the engine than it computes at once: the others wait in the gateway, where each key gets its share.
+# On the CPU the engine's own default is 16, on a GPU it is what the gateway's is.
+[[ ,$COMPOSE_PROFILES, != *,cpu,* ]] || export HEARTH_MAX_IN_FLIGHT=${HEARTH_MAX_IN_FLIGHT:-${HEARTH_MAX_NUM_SEQS:-16}}
+# With tool servers beside it the gateway gets their file.
+[[ ,$COMPOSE_PROFILES, != *,tools,* ]] || export HEARTH_TOOLS_FILE=${HEARTH_TOOLS_FILE:-config/hearth.tools.yaml}
 export COMPOSE_PROFILES HEARTH_CA=${HEARTH_CA:-/dev/null} HEARTH_WHEELS HEARTH_WEIGHTS HEARTH_BACKEND
 bind=${HEARTH_BIND:-127.0.0.1:8080}
 [[ $bind == *:* ]] || bind=0.0.0.0:$bind   # a port alone is every address, as Compose reads it

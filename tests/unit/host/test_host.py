@@ -61,6 +61,13 @@ def test_without_a_driver_the_profile_is_cpu(tmp_path: Path) -> None:
     assert host("echo $COMPOSE_PROFILES", PATH=path, FAKE_RUNTIMES='{"runc": {}, "nvidia": {}}') == "gpu"
 
 
+@pytest.mark.parametrize(
+    ("profiles", "recipe"), [("cpu", "tiny"), ("cpu,tools", "tiny"), ("gpu,tools", "qwen3-4b-instruct-2507")]
+)
+def test_the_tool_servers_are_beside_either_profile(profiles: str, recipe: str) -> None:
+    assert host("echo $recipe", COMPOSE_PROFILES=profiles) == recipe
+
+
 def test_env_file_counts_where_the_environment_is_silent(tmp_path: Path) -> None:
     (tmp_path / "docker").symlink_to(ROOT / "docker")
     (tmp_path / ".env").write_text("COMPOSE_PROFILES=gpu\nHEARTH_BIND=127.0.0.1:9\nHEARTH_RECIPE=other\n")
@@ -84,3 +91,11 @@ def test_an_unknown_back_end_is_refused() -> None:
     with pytest.raises(subprocess.CalledProcessError) as error:
         host("true", HEARTH_BACKEND="awq")
     assert error.value.stderr == "error: HEARTH_BACKEND=awq: unknown back end; allowed: gptqmodel, auto-gptq\n"
+
+
+def test_the_gateway_asks_for_no_more_than_the_engine_computes_at_once() -> None:
+    asked = "echo ${HEARTH_MAX_IN_FLIGHT:-}"
+    assert host(asked, COMPOSE_PROFILES="cpu,tools") == "16"
+    assert host(asked, COMPOSE_PROFILES="cpu", HEARTH_MAX_NUM_SEQS="4") == "4"
+    assert host(asked, COMPOSE_PROFILES="cpu", HEARTH_MAX_NUM_SEQS="4", HEARTH_MAX_IN_FLIGHT="8") == "8"
+    assert host(asked, COMPOSE_PROFILES="gpu") == ""
