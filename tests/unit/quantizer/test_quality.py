@@ -144,6 +144,12 @@ def test_lost_tool_calls_are_measured_against_the_source() -> None:
     assert (found["tool_match_drop"].passed, found["tool_match"].passed) == (False, True)
 
 
+def test_a_loss_of_just_the_limit_passes() -> None:
+    found = {gate.name: gate for gate in quality.judge(metrics(tool_match=0.96), Limits(tool_match_drop=0.01))}
+    assert found["tool_match_drop"].measured > 0.01  # as a float
+    assert found["tool_match_drop"].passed
+
+
 def test_a_high_divergence_fails_though_rounding_is_worse_still() -> None:
     found = Metrics(fp=scores(), int4=scores(kl_mean=0.06), rtn=scores(kl_mean=0.2))
     assert [gate.name for gate in quality.judge(found, LIMITS) if not gate.passed] == ["kl_mean"]

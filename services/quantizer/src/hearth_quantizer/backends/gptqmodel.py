@@ -63,7 +63,7 @@ def quantize(
         wait_for_submodule_finalizers=device_memory is not None,
     )
     device = "cuda:0" if torch.cuda.is_available() else "cpu"
-    model = GPTQModel.load(str(source), config, device=device, dtype=_dtype(), trust_remote_code=False)
+    model = GPTQModel.load(str(source), config, device=device, dtype=_dtype(source), trust_remote_code=False)
     model.layer_callback = _LayerCallback(advance)
     rows = [{"input_ids": list(sequence), "attention_mask": [1] * len(sequence)} for sequence in sequences]
     log = model.quantize(rows, batch_size=placement.batch_size)
@@ -116,12 +116,21 @@ def _trust(log: Sequence[dict[str, Any]]) -> None:
             raise QuantizeError(f"layer {entry['layer']} {entry['module']}: was not calibrated (loss {entry['loss']})")
 
 
-def _dtype() -> Any:
-    """What layers compute in: a CPU without bf16 instructions is five times faster in float32 than in their stead."""
+def _dtype(source: Path) -> Any:
+    """What layers compute in; "auto" is as the weights are stored.
+
+    On a CPU float32: the bfloat16 kernels of CPUs differ, and the weights that one machine makes would pass a gate that
+    another's miss. A model that does not fit twice over stays as it is, unless the CPU has no such kernel, which makes it
+    five times slower.
+    """
     import torch
 
+    if torch.cuda.is_available():
+        return "auto"
+    stored = sum(path.stat().st_size for path in source.glob("*.safetensors"))
+    fits = 4 * stored < os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return "auto" if torch.cuda.is_available() or native else torch.float32
+    return torch.float32 if fits or not native else "auto"
 
 
 def _to_bfloat16(out: Path) -> None:
