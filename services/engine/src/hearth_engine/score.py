@@ -90,6 +90,7 @@ def _run(folder: Path, canary: dict[str, Any]) -> dict[str, Any]:
     os.environ |= {
         "HF_HUB_OFFLINE": "1",
         "TORCHDYNAMO_DISABLE": "1",
+        "VLLM_CPU_INT4_W4A8": "0",
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "VLLM_LOGGING_LEVEL": "ERROR",
