@@ -258,6 +258,13 @@ def test_the_command_verifies_an_artifact_and_names_what_is_wrong(tmp_path: Path
     assert (bad.returncode, bad.stderr) == (1, f"{tmp_path}/out: extra: is not in the manifest\n")
 
 
+def test_the_command_names_the_folder_of_the_source(tmp_path: Path) -> None:
+    models = Path(__file__).parents[3] / "models"
+    done = command(models / "tiny.yaml", "--fetch", "--work", tmp_path / "work")
+    assert (done.returncode, done.stdout) == (0, f"{models}/tiny/model\n")
+    assert command(models / "tiny.yaml", "--fetch").returncode == 2  # where to, if it is a download?
+
+
 def test_the_command_refuses_without_a_traceback(tmp_path: Path) -> None:
     absent = command(tmp_path / "absent.yaml", "--out", tmp_path / "out")
     assert absent.returncode == 1

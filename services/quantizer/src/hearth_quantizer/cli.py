@@ -8,7 +8,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from hearth_quantizer import artifact, manifest, pipeline, recipe, sweep
+from hearth_quantizer import artifact, manifest, pipeline, recipe, source, steps, sweep
 from hearth_quantizer.backends import BACKENDS
 from hearth_quantizer.log import Log
 from hearth_quantizer.refusal import Refusal
@@ -45,10 +45,12 @@ def main() -> NoReturn:
         metavar="DIR",
         help="measure an artifact against the recipe's source and limits, and stop",
     )
+    parser.add_argument("--fetch", action="store_true", help="fetch the recipe's source, print its folder, and stop")
     parser.add_argument("--verify", type=Path, metavar="DIR", help="check an artifact against its manifest and stop")
     options = parser.parse_args()
-    if not options.verify and not (options.recipe and (options.out or options.evaluate)):
-        parser.error("name a recipe and --out DIR, a recipe and --evaluate DIR, or --verify DIR")
+    fetched = options.fetch and options.work
+    if not options.verify and not (options.recipe and (options.out or options.evaluate or fetched)):
+        parser.error("name a recipe with --out DIR, --evaluate DIR, or --fetch and --work DIR; or --verify DIR")
     signal.signal(signal.SIGTERM, _interrupt)
     status = 0
     try:
@@ -56,6 +58,10 @@ def main() -> NoReturn:
             found = manifest.verify(options.verify)
             artifact.check(options.verify, found.source.files)
             print(f"{options.verify}: {len(found.files)} files and {len(found.tensors)} tensors as the manifest says")
+        elif fetched:
+            wanted, log = recipe.load(options.recipe), Log()
+            with steps.workshop(options.work.absolute(), log) as shop:
+                print(source.fetch(wanted.source, options.recipe.absolute().parent, shop))
         else:
             out = (options.evaluate or options.out).absolute()
             work = (options.work or out.with_name(out.name + ".work")).absolute()

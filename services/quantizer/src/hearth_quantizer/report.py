@@ -1,12 +1,10 @@
 """A report as files: quality.json for programs, quality.html for people, which holds its plots and needs no network."""
 
-import io
-import logging
-import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from hearth_quantizer import page
 from hearth_quantizer.quality import Report
 
 if TYPE_CHECKING:
@@ -15,22 +13,6 @@ if TYPE_CHECKING:
 DATA, PAGE = "quality.json", "quality.html"
 COLOURS = {"fp": "#8a8f98", "int4": "#2a8f8a", "rtn": "#d9822b"}
 NAMES = {"fp": "16 bit source", "int4": "GPTQ INT4", "rtn": "rounded INT4"}
-_INK = "#123456"  # replaced by the page's own text colour, so that a plot is legible on dark and light
-_STYLE = {
-    "svg.fonttype": "none",  # text stays text
-    "svg.hashsalt": "hearth",
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
-    "axes.titlesize": 11,
-    "text.color": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "legend.frameon": False,
-}
 
 
 def write(report: Report, folder: Path) -> None:
@@ -42,44 +24,16 @@ def write(report: Report, folder: Path) -> None:
 
 def html(report: Report) -> str:
     """The page. Whatever the held-out data and the model say is escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    pages = Environment(
-        loader=PackageLoader("hearth_quantizer"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     plots = {
-        "KL divergence, mean (nats a token)": _plot(lambda axes: _divergence(axes, report)),
-        "Perplexity": _plot(lambda axes: _perplexity(axes, report)),
-        "Tool calls right, by language": _plot(lambda axes: _tools(axes, report)),
-        "KL divergence, one layer quantized": _plot(lambda axes: _layers(axes, report)),
-        "Same top token, by position in the row": _plot(lambda axes: _positions(axes, report)),
-        "Tokens by their KL divergence": _plot(lambda axes: _histogram(axes, report)),
+        "KL divergence, mean (nats a token)": page.plot(lambda axes: _divergence(axes, report)),
+        "Perplexity": page.plot(lambda axes: _perplexity(axes, report)),
+        "Tool calls right, by language": page.plot(lambda axes: _tools(axes, report)),
+        "KL divergence, one layer quantized": page.plot(lambda axes: _layers(axes, report)),
+        "Same top token, by position in the row": page.plot(lambda axes: _positions(axes, report)),
+        "Tokens by their KL divergence": page.plot(lambda axes: _histogram(axes, report)),
     }
-    return pages.get_template("quality.html.jinja").render(report=report, plots=plots, names=NAMES, colours=COLOURS)
-
-
-def _plot(draw: Callable[["Axes"], None]) -> Any:
-    """An SVG element in the page's text colour."""
-    import matplotlib
-    from markupsafe import Markup
-    from matplotlib.figure import Figure
-
-    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it announces its font cache
-    with matplotlib.rc_context(_STYLE):  # type: ignore[arg-type] # its stubs ask for a literal type of each key
-        figure = Figure(figsize=(4.6, 2.8), layout="constrained")
-        figure.patch.set_alpha(0)
-        axes = figure.add_subplot()
-        axes.patch.set_alpha(0)
-        draw(axes)
-        file = io.StringIO()
-        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
-    svg = file.getvalue()
-    svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
-    return Markup(re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL))  # noqa: S704 - drawn from numbers
+    shown = {"report": report, "plots": plots, "names": NAMES, "colours": COLOURS}
+    return page.render("hearth_quantizer", "quality.html.jinja", **shown)
 
 
 def _divergence(axes: "Axes", report: Report) -> None:
@@ -93,9 +47,7 @@ def _perplexity(axes: "Axes", report: Report) -> None:
 
 
 def _bars(axes: "Axes", values: dict[str, float], label: Callable[[float], str]) -> None:
-    bars = axes.bar([NAMES[name] for name in values], list(values.values()), color=[COLOURS[name] for name in values])
-    axes.bar_label(bars, [label(value) for value in values.values()], padding=2, color=_INK, fontsize=9)
-    axes.margins(y=0.15)
+    page.bars(axes, [NAMES[name] for name in values], list(values.values()), [COLOURS[name] for name in values], label)
 
 
 def _tools(axes: "Axes", report: Report) -> None:
@@ -103,7 +55,7 @@ def _tools(axes: "Axes", report: Report) -> None:
         places = [index + (offset - 1) * 0.27 for index in range(len(report.tools))]
         values = [100 * shares[variant] for shares in report.tools.values()]
         bars = axes.bar(places, values, width=0.25, color=COLOURS[variant], label=NAMES[variant])
-        axes.bar_label(bars, fmt="%.1f", padding=2, fontsize=7, color=_INK)
+        axes.bar_label(bars, fmt="%.1f", padding=2, fontsize=7, color=page.INK)
     axes.set_xticks(range(len(report.tools)), list(report.tools))
     axes.set_ylabel("%")
     axes.set_ylim(0, 130)  # room for the legend

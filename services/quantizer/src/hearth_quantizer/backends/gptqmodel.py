@@ -120,8 +120,8 @@ def _dtype(source: Path) -> Any:
     """What layers compute in; "auto" is as the weights are stored.
 
     On a CPU float32: the bfloat16 kernels of CPUs differ, and the weights that one machine makes would pass a gate that
-    another's miss. A model that does not fit twice over stays as it is, unless the CPU has no such kernel, which makes it
-    five times slower.
+    another's miss. A model that does not fit twice over stays as it is, unless the CPU has no such kernel: then that
+    would be five times slower.
     """
     import torch
 
