@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 engine := docker/provide-engine.sh; docker/provide-base.sh; . docker/host.sh
 host := . docker/host.sh
 
-.PHONY: soak help up down logs build quantize reload smoke quality doctor test unit integration e2e lint lock bench-gateway bench-memory bench-start
+.PHONY: soak help up down logs build quantize reload smoke quality doctor test unit integration e2e lint lock bench-gateway bench bench-memory bench-start
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' Makefile
@@ -36,8 +36,7 @@ quantize: ## quantize HEARTH_RECIPE in a container (on the GPU if there is one) 
 	mkdir -p weights
 	docker run --rm --init "$${gpu[@]}" --user "$$(id -u):$$(id -g)" --cap-drop ALL --security-opt no-new-privileges \
 		--volume "$$PWD/models:/models:ro" --volume "$$PWD/weights:/weights" --env HF_TOKEN --env HEARTH_DEVICE_MEMORY_GIB --env HOME=/tmp \
-		$$([ "$$HEARTH_CA" = /dev/null ] || echo --volume "$$HEARTH_CA:/run/secrets/ca:ro" --env SSL_CERT_FILE=/run/secrets/ca) \
-		"$${HEARTH_REGISTRY:-}hearth-quantizer:$${HEARTH_VERSION:-0.1.0}$${HEARTH_BACKEND:+-$$HEARTH_BACKEND}-$${HEARTH_ACCELERATOR:-cpu}" \
+		"$${ca[@]}" "$$(image quantizer)" \
 		"/models/$$recipe.yaml" $${HEARTH_BACKEND:+--backend "$$HEARTH_BACKEND"} \
 		--work "/weights/.$$recipe.work" --out "/$$made" $(ARGS)
 
@@ -54,6 +53,9 @@ smoke: ## functional checks against the running stack
 quality: ## what quantizing cost in quality; BACKEND=auto-gptq shows the other back end's weights beside it
 	@docker/provide-engine.sh; docker/provide-base.sh; docker/quality.sh $(BACKEND)
 
+bench: .venv/ready ## 16 bit and INT4, stock vLLM and ours, one after the other; writes reports/bench.html; PROFILE=cpu, gpu
+	@$(engine); docker/bench.sh
+
 doctor: ## check this machine and say what to do
 	@docker/doctor.sh
 
@@ -63,7 +65,7 @@ unit integration: .venv/ready
 	@.venv/bin/pytest -q tests/$@
 
 e2e: .venv/ready ## build the images, start the cpu profile, talk to it
-	@$(engine); .venv/bin/pytest -q tests/e2e
+	@$(engine); .venv/bin/pytest -q tests/e2e --timeout 900 --session-timeout 3600 --maxfail 10 --durations 20
 
 soak: .venv/ready ## 1000 streams for five minutes while clients leave, the engine restarts and tools die; STREAMS, MINUTES
 	@.venv/bin/python -m tests.soak.soak --streams $(or $(STREAMS),1000) --minutes $(or $(MINUTES),5)
@@ -79,7 +81,7 @@ bench-gateway: .venv/ready ## the gateway beside direct, nginx and LiteLLM, and 
 
 bench-start: .venv/ready ## the CPU engine's start beside that of vLLM's own entry point; ROUNDS
 	@$(engine); export COMPOSE_PROFILES=cpu; . docker/host.sh; bake engine-cpu
-	.venv/bin/python -m tests.bench.start "$${HEARTH_REGISTRY:-}hearth-engine:$${HEARTH_VERSION:-0.1.0}-$$recipe-cpu" --rounds $(or $(ROUNDS),3)
+	.venv/bin/python -m tests.bench.start "$$(image engine-cpu)" --rounds $(or $(ROUNDS),3)
 
 bench-memory: .venv/ready ## the gateway's memory over 100,000 requests, with and without the tool loop; BENCH as above
 	@.venv/bin/python -m tests.bench.gateway "$(BENCH)" --memory

@@ -61,3 +61,9 @@ bind=${HEARTH_BIND:-127.0.0.1:8080}
 # shellcheck disable=SC2034  # for the recipes
 url=http://${bind/0.0.0.0/127.0.0.1}
 bake() { docker buildx bake -f docker/docker-bake.hcl --progress "${HEARTH_PROGRESS:-auto}" "$@"; }
+# The name of a target's image.
+image() { bake --print "$1" 2>/dev/null | sed -n '/"tags"/ {n; s/.*"\(.*\)".*/\1/p}'; }
+# Arguments that hand a CA over to a container.
+ca=()
+# shellcheck disable=SC2034  # for the recipes
+[ "$HEARTH_CA" = /dev/null ] || ca=(--volume "$HEARTH_CA:/run/secrets/ca:ro" --env SSL_CERT_FILE=/run/secrets/ca)

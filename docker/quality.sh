@@ -13,7 +13,7 @@ for backend in "${HEARTH_BACKEND:-}" "$@"; do
         . docker/host.sh
         target=engine-$([[ ,$COMPOSE_PROFILES, == *,gpu,* ]] && echo cuda || echo cpu)
         bake "$target" >&2
-        bake --print "$target" 2>/dev/null | sed -n '/"tags"/ {n; s/.*"\(.*\)".*/\1/p}'
+        image "$target"
     )
     container=$(docker create "$image")
     docker cp --quiet "$container:/opt/hearth/reports" "$reports/${backend:-recipe}" || true  # the engine says that it is missing

@@ -14,7 +14,7 @@ give_up() {
     die "$1: see the log above, and 'make doctor'"
 }
 
-say "starting the stack (the engine takes a minute on a CPU)"
+say "starting the stack (seconds; minutes where a GPU compiles for the first time)"
 while kill -0 $up 2>/dev/null; do
     sleep 1
     [ $(((SECONDS - started) % 15)) -ne 0 ] || say "$((SECONDS - started)) s: $(docker compose ps --all --format '{{.Service}} {{.Status}}' | paste -sd ', ')"

@@ -1,4 +1,4 @@
-"""The command line: serve, plan, verify, quality, health."""
+"""The command line: serve, plan, verify, quality, bench, health."""
 
 import argparse
 import os
@@ -27,6 +27,7 @@ def main() -> None:
 
 def _refusals() -> tuple[type[Exception], ...]:
     """Errors with a message for the user (imported once one is raised); any other is a bug and keeps its traceback."""
+    from hearth_engine.bench.meter import BusyError
     from hearth_engine.cache import CacheError
     from hearth_engine.hardware import HardwareError
     from hearth_engine.plan import PlanError
@@ -34,7 +35,7 @@ def _refusals() -> tuple[type[Exception], ...]:
     from hearth_engine.settings import SettingsError
     from hearth_quantizer.manifest import ArtifactError, ManifestError
 
-    return SettingsError, ManifestError, ArtifactError, HardwareError, PlanError, CacheError, ReportError
+    return SettingsError, ManifestError, ArtifactError, HardwareError, PlanError, CacheError, ReportError, BusyError
 
 
 def serve(args: argparse.Namespace) -> NoReturn:
@@ -91,6 +92,30 @@ def show_quality(args: argparse.Namespace) -> None:
         sys.exit(1)
 
 
+def bench(args: argparse.Namespace) -> None:
+    """bench.json goes to standard output, progress and the verdict beside it."""
+    from hearth_engine import hardware, settings
+    from hearth_engine.bench import run
+    from hearth_engine.bench.figures import verdicts
+    from hearth_quantizer.manifest import Manifest
+
+    chosen = settings.load()
+    found = run.bench(Manifest.load(chosen.model_dir), chosen, hardware.detect(chosen.device), args.source, run.say)
+    print(found.model_dump_json(indent=2, by_alias=True))
+    for verdict in verdicts(found):
+        holds = {True: "holds", False: "missed", None: "cannot be told here"}[verdict.holds]
+        run.say(f"{verdict.promise}: {verdict.measured}: {holds}")
+    if "hearth" in found.missing:  # 16 bit may well not fit
+        sys.exit(1)
+
+
+def bench_page(args: argparse.Namespace) -> None:
+    from hearth_engine.bench import page
+    from hearth_engine.bench.figures import Report
+
+    args.page.write_text(page.html(Report.model_validate_json(args.report.read_bytes())), "utf-8")
+
+
 def health(args: argparse.Namespace) -> None:
     from hearth_engine import watch
 
@@ -131,6 +156,17 @@ def _parser() -> argparse.ArgumentParser:
         "folders", type=Path, nargs="*", metavar="DIR", help=f"folders of reports (default: {REPORTS})"
     )
     command.set_defaults(run=show_quality)
+
+    command = commands.add_parser(
+        "bench", help="measure 16 bit and INT4, stock vLLM and the plan, one after the other; prints JSON"
+    )
+    command.add_argument("--source", type=Path, metavar="DIR", help="the 16 bit model; without it INT4 alone")
+    command.set_defaults(run=bench)
+
+    command = commands.add_parser("bench-page", help="make the page of a benchmark's JSON (needs matplotlib)")
+    command.add_argument("report", type=Path, metavar="JSON")
+    command.add_argument("page", type=Path, metavar="HTML")
+    command.set_defaults(run=bench_page)
 
     command = commands.add_parser("health", help="exit 0 if the engine of this container gave a sign of life lately")
     command.set_defaults(run=health)

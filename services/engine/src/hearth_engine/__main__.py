@@ -1,0 +1,3 @@
+from hearth_engine.cli import main
+
+main()

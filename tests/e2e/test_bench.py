@@ -1,0 +1,29 @@
+"""`make bench PROFILE=cpu`, as a user runs it: real engines one after the other, vLLM's own load on each."""
+
+import subprocess
+from pathlib import Path
+
+from hearth_engine.bench.figures import Report, verdicts
+
+from .conftest import ROOT
+
+
+def test_the_bench_measures_16_bit_stock_and_ours_and_writes_its_report(engine_client: object) -> None:
+    done = subprocess.run(
+        ["make", "bench", "PROFILE=cpu", "HEARTH_PROGRESS=plain"], cwd=ROOT, capture_output=True, text=True, timeout=850
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    report = Report.model_validate_json(Path(ROOT / "reports/bench.json").read_text())
+    assert not report.missing
+    assert [run.name for run in report.runs] == ["bf16", "int4", "hearth"]
+    bf16, _, ours = report.runs
+    assert ours.weights_bytes < bf16.weights_bytes / 2
+    assert 0 < ours.memory_ready < bf16.memory_loaded + 2**30
+    for run in report.runs:
+        assert [load.concurrency for load in run.loads] == [1, 4, 16]
+        assert all(load.tokens_per_s > 0 and load.tpot_ms > 0 for load in run.loads)
+        assert run.turn.ttft_ms < run.prompts[0].ttft_ms  # longer, but in the prefix cache
+        assert len(run.start.stages) >= 4
+    assert len(verdicts(report)) == 3
+    html = (ROOT / "reports/bench.html").read_text()
+    assert all(run.title in html for run in report.runs)
