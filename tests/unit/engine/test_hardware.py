@@ -130,5 +130,5 @@ def test_failing_driver_is_quoted(nvidia_smi: Path) -> None:
 def test_named_cards() -> None:
     assert hardware.named("l4-24g") == CARDS["l4-24g"]
     assert hardware.named("cpu").kind == "cpu"
-    with pytest.raises(HardwareError, match=r"unknown GPU 'rtx-9090'; known: rtx-3060-12g, .*, cpu"):
+    with pytest.raises(HardwareError, match=r"unknown GPU 'rtx-9090'; known: rtx-3050-6g, .*, cpu"):
         hardware.named("rtx-9090")

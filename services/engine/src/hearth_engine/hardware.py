@@ -52,9 +52,11 @@ def _card(name: str, mib: int, major: int, minor: int) -> Gpu:
 
 # Memory as nvidia-smi reports it.
 CARDS = {
+    "rtx-3050-6g": _card("GeForce RTX 3050 6GB Laptop GPU", 6144, 8, 6),
     "rtx-3060-12g": _card("GeForce RTX 3060", 12288, 8, 6),
     "rtx-3070-8g": _card("GeForce RTX 3070", 8192, 8, 6),
     "rtx-4060-8g": _card("GeForce RTX 4060", 8188, 8, 9),
+    "rtx-4060-ti-16g": _card("GeForce RTX 4060 Ti", 16380, 8, 9),
     "rtx-4090-24g": _card("GeForce RTX 4090", 24564, 8, 9),
     "l4-24g": _card("L4", 23034, 8, 9),
     "h100-80g": _card("H100 80GB HBM3", 81559, 9, 0),

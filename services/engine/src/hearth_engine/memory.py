@@ -22,11 +22,12 @@ CPU_PROCESSES = 1792 * MIB
 
 
 class FitError(ValueError):
-    """The context does not fit; the message names the longest that does, `missing` says by how many bytes."""
+    """The context does not fit by `missing` bytes; `longest`, which the message names, would (0: none)."""
 
-    def __init__(self, message: str, missing: int) -> None:
+    def __init__(self, message: str, missing: int, longest: int) -> None:
         super().__init__(message)
         self.missing = missing
+        self.longest = longest
 
 
 class Line(BaseModel):
@@ -106,7 +107,7 @@ def fit(
     missing = (-(-context // block) + 1) * block * smallest.bytes_per_token(manifest) - left
     longest = f"the longest that fits is {best_context}" if best_context > 0 else "none does"
     text = f"a context of {context} tokens does not fit, {longest} ({smallest.name} KV cache in {gib(max(left, 0))})"
-    raise FitError(text, missing)
+    raise FitError(text, missing, max(best_context, 0))
 
 
 def gib(size: int) -> str:

@@ -19,6 +19,8 @@ from hearth_quantizer.manifest import Manifest
 # Qwen3-4B with 32,768 tokens fits in 6 GiB with 8-bit KV; a bigger share of the card is the user's to give.
 DEFAULT_BUDGET = 6 * GIB
 CARD_RESERVE = GIB  # for the display and other programs
+# The shortest context that a plan chooses by itself: with less, an agent's tools and one result of theirs do not fit.
+LEAST_CONTEXT = 8192
 MIN_CAPABILITY = (8, 0)
 # vLLM imports it by name; this module does not, because a plan needs no web server.
 CANARY = "hearth_engine.canary.CanaryMiddleware"
@@ -107,20 +109,26 @@ def _on_gpu(manifest: Manifest, settings: Settings, gpu: Gpu, context: int) -> P
     wanted, notes = settings.kv_cache_dtype, []
     types = kv_types(gpu.capability, wanted)
 
-    def fit_in(budget: int) -> Fit:
+    def fit_in(budget: int, context: int) -> Fit:
         left = budget - _sum(overhead)
         return memory.fit(manifest, context=context, sequences=sequences, left=left, kv_types=types, block=block)
 
     try:
-        fit = fit_in(budget)
+        fit = fit_in(budget, context)
     except memory.FitError as error:
-        # Where nobody chose budget or context, the recipe's context matters more than the last few MiB.
-        chosen = settings.vram_budget_gib is not None or settings.context_length is not None
-        stretched = budget + error.missing
-        if chosen or stretched > gpu.memory_bytes - CARD_RESERVE:
+        if settings.context_length is not None:
             raise
-        notes.append(f"{gib(stretched)} in place of the default {gib(budget)}: {context} tokens need it")
-        budget, fit = stretched, fit_in(stretched)
+        stretched = budget + error.missing
+        if settings.vram_budget_gib is None and stretched <= gpu.memory_bytes - CARD_RESERVE:
+            # Where nobody chose a budget, the recipe's context matters more than the last few MiB.
+            notes.append(f"{gib(stretched)} in place of the default {gib(budget)}: {context} tokens need it")
+            budget, fit = stretched, fit_in(stretched, context)
+        elif error.longest >= LEAST_CONTEXT:
+            notes.append(f"a context of {error.longest} tokens: the recipe's {context} do not fit in {gib(budget)}")
+            context = error.longest
+            fit = fit_in(budget, context)
+        else:
+            raise
     if wanted == "auto" and fit.kv.name != "bfloat16":
         notes.append(f"KV cache as {fit.kv.name}: {context} tokens at 16 bit do not fit in {gib(budget)}")
     if fit.kv.backend == "FLASHINFER":

@@ -77,8 +77,8 @@ class Settings(BaseSettings):
     """Port the engine listens on, inside its container."""
 
     context_length: int | None = Field(default=None, ge=256)
-    """Longest prompt plus answer, in tokens. Default: the recipe's. A length that does not fit the memory is an error
-    that names the longest one that does."""
+    """Longest prompt plus answer, in tokens. A length that does not fit the memory is an error that names the longest
+    that does. Default: the recipe's; on a GPU where that does not fit, the longest that does, at least 8192."""
 
     vram_budget_gib: float | None = Field(default=None, gt=0)
     """GPU memory for the engine in GiB: weights, KV cache and everything else; what weights and overhead leave of it
