@@ -1,7 +1,12 @@
 """The benchmark's pure parts: what is compared, how a start is read, what the promises say, the page."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,8 +15,9 @@ from hearth_engine.bench import load, page, variants
 from hearth_engine.bench.engine import stages
 from hearth_engine.bench.figures import Load, Report, Run, Start, verdicts
 from hearth_engine.bench.load import Shape
+from hearth_engine.bench.meter import BusyError, CpuMeter, GpuMeter, _descendants, metered
 from hearth_engine.hardware import CARDS, Cpu
-from hearth_engine.memory import GIB
+from hearth_engine.memory import GIB, MIB
 from hearth_engine.settings import Settings
 from hearth_quantizer.manifest import Manifest
 
@@ -134,6 +140,58 @@ def test_a_report_survives_its_file_and_its_page_tells_everything() -> None:
     assert "&lt;hearth&gt;" in html
     assert "did not &lt;fit&gt;" in html
     assert "http://" not in html.replace("http://www.w3.org", "")
+
+
+@pytest.fixture
+def nvml(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """NVML of a card on which a display holds 300 MiB; `used` and `millijoules` are the test's to set."""
+    found = SimpleNamespace(used=300 * MIB, millijoules=0, NVMLError=RuntimeError, nvmlMemory_v2=2)
+    found.nvmlInit = lambda: None
+    found.nvmlDeviceGetHandleByIndex = lambda index: index
+    found.nvmlDeviceGetMemoryInfo = lambda device, version: SimpleNamespace(used=found.used)
+    found.nvmlDeviceGetTotalEnergyConsumption = lambda device: found.millijoules
+    for name in ("vllm", "vllm.third_party"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    sys.modules["vllm.third_party"].pynvml = found  # type: ignore[attr-defined]
+    return found
+
+
+def test_a_gpu_is_measured_less_what_others_hold(nvml: SimpleNamespace) -> None:
+    meter = GpuMeter()
+    meter.wait_until_idle()
+    nvml.used = 6300 * MIB
+    assert meter.memory(0) == 6000 * MIB
+
+    def work() -> str:
+        nvml.millijoules = 5000
+        return "done"
+
+    assert metered(meter, work) == ("done", 5.0)
+
+
+def test_a_gpu_that_others_use_is_not_measured(nvml: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    meter = GpuMeter()
+    monkeypatch.setattr("hearth_engine.bench.meter._PATIENCE", 0.0)
+    nvml.used = 6300 * MIB
+    with pytest.raises(BusyError, match=r"5\.86 GiB more of the GPU are held"):
+        meter.wait_until_idle()
+    with pytest.raises(BusyError, match=r"others hold 6\.15 GiB of the GPU"):
+        GpuMeter()
+
+
+def test_a_process_is_measured_with_all_that_it_started() -> None:
+    script = (
+        "import subprocess, sys; subprocess.Popen(['sleep', '60'], start_new_session=True); print(flush=True); input()"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout
+        child.stdout.readline()
+        pids = _descendants(child.pid)
+        assert len(pids) == 2
+        assert 2**20 < CpuMeter().memory(child.pid) < 2**28
+        os.kill(pids[1], signal.SIGKILL)
+        child.communicate(b"\n")
+    assert _descendants(child.pid) == [child.pid]
 
 
 def test_a_page_of_no_runs_is_a_page() -> None:

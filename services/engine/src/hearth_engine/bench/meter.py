@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from hearth_engine.memory import gib
 
-IDLE_WITHIN = 256 * 2**20  # bytes that an idle GPU's driver may hold
+OTHERS_MOST = 2**30  # bytes that a display and other programs may hold; what plans leave them
+_NEARLY = 128 * 2**20  # bytes that others may take or leave meanwhile
 _PATIENCE = 30.0  # seconds for the memory of an engine that has ended to come back
 
 
@@ -25,7 +26,10 @@ class Meter(Protocol):
 
 
 class GpuMeter:
-    """The first visible GPU as a whole: nothing else may use it. NVML's figures are those that nvidia-smi prints."""
+    """The first visible GPU, less what others held before. NVML's figures are those that nvidia-smi prints.
+
+    Raises BusyError where others hold more than OTHERS_MOST.
+    """
 
     def __init__(self) -> None:
         from vllm.third_party import pynvml
@@ -33,10 +37,12 @@ class GpuMeter:
         self._nvml: Any = pynvml
         pynvml.nvmlInit()
         self._device = pynvml.nvmlDeviceGetHandleByIndex(0)
+        self._others = self._used()
+        if self._others > OTHERS_MOST:
+            raise BusyError(f"others hold {gib(self._others)} of the GPU: `make down` stops the stack")
 
     def memory(self, pid: int) -> int:
-        # Version 2 leaves out what the driver keeps for itself, as nvidia-smi does.
-        return int(self._nvml.nvmlDeviceGetMemoryInfo(self._device, version=self._nvml.nvmlMemory_v2).used)
+        return self._used() - self._others
 
     def energy(self) -> float | None:
         try:
@@ -45,12 +51,16 @@ class GpuMeter:
             return None
 
     def wait_until_idle(self) -> None:
-        """Raises BusyError."""
+        """Until the last variant's memory is back. Raises BusyError."""
         deadline = time.monotonic() + _PATIENCE
-        while (held := self.memory(0)) > IDLE_WITHIN:
+        while (held := self.memory(0)) > _NEARLY:
             if time.monotonic() > deadline:
-                raise BusyError(f"something else holds {gib(held)} of the GPU: `make down` stops the stack")
+                raise BusyError(f"{gib(held)} more of the GPU are held than at first, and nothing of ours runs")
             time.sleep(0.2)
+
+    def _used(self) -> int:
+        # Version 2 leaves out what the driver keeps for itself, as nvidia-smi does.
+        return int(self._nvml.nvmlDeviceGetMemoryInfo(self._device, version=self._nvml.nvmlMemory_v2).used)
 
 
 class CpuMeter:
