@@ -128,7 +128,7 @@ class Engine:
         counted, token = None, False
         try:
             counted = self._counted()
-            if last.counted in (None, counted) and self._token():
+            if last.counted in (None, counted) and self.token():
                 counted, token = self._counted(), True  # so that the next look does not take this token for work
         except (OSError, ValueError, http.client.HTTPException):
             pass
@@ -139,13 +139,14 @@ class Engine:
             lines = answer.read().decode().splitlines()
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(_COUNTED))
 
-    def _token(self) -> bool:
+    def token(self, within: float = ANSWER_WITHIN) -> bool:
+        """Whether a token comes, within so many seconds."""
         body = json.dumps({"model": self.model, "prompt": [0], "max_tokens": 1}).encode()
         request = urllib.request.Request(  # noqa: S310
             f"{self.url}/v1/completions", body, {"Content-Type": "application/json"}
         )
         try:
-            with urllib.request.urlopen(request, timeout=ANSWER_WITHIN) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=within) as answer:  # noqa: S310
                 return bool(answer.read())
         except (OSError, http.client.HTTPException):
             return False

@@ -1,18 +1,16 @@
 """Starts one variant, says where the seconds of its start went, and ends it."""
 
 import contextlib
-import http.client
-import json
 import os
 import re
 import signal
 import subprocess
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from hearth_engine import watch
 from hearth_engine.bench.figures import Stage, Start
 from hearth_engine.bench.variants import PORT, Variant
 
@@ -57,7 +55,7 @@ class Engine:
             variant.command, env={**environment, **variant.environment}, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True,
         )  # fmt: skip
-        self._model = variant.served_name
+        self._server = watch.Engine(URL, variant.served_name, self._child.pid)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -71,7 +69,7 @@ class Engine:
 
     def wait(self) -> Start:
         """Returns with the first token. Raises EngineError."""
-        while not self._token():
+        while not self._server.token(within=60):
             if self._child.poll() is not None:
                 raise self._error(f"ended with status {self._child.returncode} before its first token")
             if time.monotonic() - self._began > GIVE_UP:
@@ -95,15 +93,6 @@ class Engine:
         assert self._child.stdout
         for line in self._child.stdout:
             self._lines.append((time.monotonic() - self._began, line.rstrip()))
-
-    def _token(self) -> bool:
-        body = json.dumps({"model": self._model, "prompt": [0], "max_tokens": 1}).encode()
-        request = urllib.request.Request(f"{URL}/v1/completions", body, {"Content-Type": "application/json"})  # noqa: S310
-        try:
-            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
-                return bool(answer.read())
-        except (OSError, http.client.HTTPException):
-            return False
 
     def _error(self, problem: str) -> EngineError:
         self._reader.join(5)
