@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from hearth_gateway.auth import KeyFile
 from hearth_gateway.client import Bodies
+from hearth_gateway.control import listening
 from hearth_gateway.door import Door
 from hearth_gateway.engine import Engine
 from hearth_gateway.errors import Problem
@@ -47,7 +48,8 @@ def create_app(settings: Settings, tools: Toolbox | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         gc.freeze()  # what start-up made stays: a full collection need not walk it in the middle of a stream
-        async with services.engine, hub or nullcontext(), services.responses:
+        control = listening(settings.control_socket, engine.route)
+        async with services.engine, hub or nullcontext(), services.responses, control:
             yield
         await asyncio.to_thread(services.traces.close)
 

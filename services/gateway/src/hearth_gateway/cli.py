@@ -1,4 +1,4 @@
-"""hearth-gateway: serve, keys, smoke, tools, replay, settings."""
+"""hearth-gateway: serve, route, keys, smoke, tools, replay, settings."""
 
 import argparse
 import asyncio
@@ -7,10 +7,10 @@ import socket
 import sys
 from pathlib import Path
 
-from hearth_gateway import logs
+from hearth_gateway import control, logs
 from hearth_gateway.auth import KeyFileError, issue
 from hearth_gateway.replay import ReplayError, read, replay
-from hearth_gateway.settings import SettingsError, load, manual
+from hearth_gateway.settings import SettingsError, load, manual, origin
 from hearth_gateway.tools.config import ToolsConfigError
 from hearth_gateway.tools.config import manual as tools_manual
 
@@ -20,6 +20,19 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
 
     commands.add_parser("serve", help="serve, configured by HEARTH_ variables").set_defaults(run=_serve)
+
+    route = commands.add_parser(
+        "route", help="where a running gateway's requests go; a change waits until what went elsewhere is answered"
+    )
+    change = route.add_mutually_exclusive_group()
+    change.add_argument("--to", type=_origin, metavar="URL", help="to this engine")
+    change.add_argument("--default", action="store_true", help="to the engine of the settings")
+    change.add_argument("--close", type=float, metavar="SECONDS", help="to none: new requests wait, so long at most")
+    route.add_argument("--drain", type=float, default=0, metavar="SECONDS",
+                       help="wait for answers; status 1 if some are missing then (default: %(default)s)")  # fmt: skip
+    route.add_argument("--socket", type=Path, default=os.environ.get("HEARTH_CONTROL_SOCKET"),
+                       help="the gateway's (default: HEARTH_CONTROL_SOCKET)")  # fmt: skip
+    route.set_defaults(run=_route)
 
     keys = commands.add_parser("keys", help="make an API key and append its hash to the key file")
     keys.add_argument("name", help="who it is for")
@@ -51,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         return int(given.run(given))
-    except (SettingsError, KeyFileError, ToolsConfigError, ReplayError) as error:
+    except (SettingsError, KeyFileError, ToolsConfigError, ReplayError, control.ControlError) as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -89,6 +102,26 @@ def drop_stalled(listener: socket.socket, seconds: float) -> None:
     """Have the kernel close accepted connections whose client takes nothing of what was sent for so long. The gateway
     sees a client that left; nothing needs to be timed for each chunk."""
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1e3))
+
+
+def _origin(url: str) -> str:
+    try:
+        return origin(url)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{url!r} {error}") from None
+
+
+def _route(given: argparse.Namespace) -> int:
+    if given.socket is None:
+        raise control.ControlError("No socket: give --socket or set HEARTH_CONTROL_SOCKET.")
+    what: dict[str, object] = {"drain": given.drain}
+    if given.to or given.default:
+        what["to"] = given.to
+    elif given.close is not None:
+        what["close"] = given.close
+    state = asyncio.run(control.order(Path(given.socket), **what))
+    print(f"{'closed' if state['closed'] else state['to']}, {state['unanswered']} unanswered elsewhere")
+    return 1 if state["unanswered"] and given.drain else 0
 
 
 def _keys(given: argparse.Namespace) -> int:

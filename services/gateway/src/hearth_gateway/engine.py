@@ -1,4 +1,6 @@
-"""The engine as the gateway sees it: pooled connections, its catalog, and whether it has produced a token lately."""
+"""The engine as the gateway sees it: pooled connections, its catalog, and whether it has produced a token lately.
+
+Which engine that is, `route` says."""
 
 import asyncio
 import logging
@@ -14,6 +16,7 @@ from hearth_gateway.catalog import Catalog
 from hearth_gateway.errors import Problem
 from hearth_gateway.metrics import Metrics
 from hearth_gateway.request import COMPLETIONS
+from hearth_gateway.route import Route
 from hearth_gateway.settings import Settings
 
 _KEEPALIVE = 4.0  # below the 5 s after which the engine closes an idle connection, so that it never closes ours first
@@ -47,8 +50,7 @@ class Engine:
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._settings = settings
         self._metrics = metrics
-        self._origin = URL(settings.engine_url)
-        self._urls: dict[str, URL] = {}
+        self.route = Route(URL(settings.engine_url), self._led_elsewhere)
         self._catalog = Catalog()
         self._catalog_due = 0.0
         self._catalog_lock = asyncio.Lock()
@@ -58,8 +60,9 @@ class Engine:
         self._last_token = float("-inf")
 
     async def __aenter__(self) -> "Engine":
+        self._connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE)  # the engine queues, not the pool
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE),  # the engine queues, not the pool
+            connector=self._connector,
             timeout=aiohttp.ClientTimeout(
                 total=None,
                 sock_connect=self._settings.connect_timeout,
@@ -79,9 +82,18 @@ class Engine:
 
     async def ask(self, path: str, body: bytes, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
         """The engine's answer to a POST, its head read and its body not. Raises what `problem_of` explains."""
-        if (url := self._urls.get(path)) is None:
-            url = self._urls[path] = self._origin.with_path(path)
-        return await self._session.post(url, data=body, headers=headers, allow_redirects=False)
+        target = await self.route.take()
+        target.begin()
+        try:
+            answer = await self._session.post(target.url(path), data=body, headers=headers, allow_redirects=False)
+        except BaseException:
+            target.end()
+            raise
+        if (connection := answer.connection) is None:  # all of it has come
+            target.end()
+        else:
+            connection.add_callback(target.end)  # when the last byte has come, or nobody wants it any more
+        return answer
 
     def failed(self, error: BaseException, what: str) -> Problem:
         """Count and log a failed exchange, take it as a sign against readiness; returns what to tell the client.
@@ -95,6 +107,12 @@ class Engine:
         log.warning("%s: %s (%s%s)", what, problem.code, type(error).__name__, detail)
         return problem
 
+    def _led_elsewhere(self) -> None:
+        """What is known of one engine says nothing about another."""
+        self._catalog_due = 0.0
+        self._last_token, self._verdict = float("-inf"), None
+        self._connector.clear_dns_cache()
+
     def produced_token(self) -> None:
         """Called for whatever of an answer has arrived: the best proof of readiness, and it costs nothing."""
         self._last_token = time.monotonic()
@@ -103,12 +121,12 @@ class Engine:
         """What the engine serves, at most half a minute old. Raises Problem 502, 503 or 504 when it never told."""
         if time.monotonic() < self._catalog_due:
             return self._catalog
-        if self._catalog_due and self._catalog_lock.locked():
-            return self._catalog  # one request asks for a new one, the others do not wait
+        if self._catalog_due and (self._catalog_lock.locked() or self.route.closed):
+            return self._catalog  # one request asks for a new one, the others do not wait; or none can be asked
         async with self._catalog_lock:
             if time.monotonic() < self._catalog_due:
                 return self._catalog
-            url = self._origin.with_path("/v1/models")
+            url = (await self.route.take()).url("/v1/models")
             try:
                 async with asyncio.timeout(_SMALL_TIMEOUT):
                     async with self._session.get(url, allow_redirects=False) as answer:
@@ -130,6 +148,8 @@ class Engine:
 
         An engine that hangs still answers its own health check with 200, so nothing less than a token counts.
         """
+        if self.route.closed:
+            return "The engine is being exchanged: requests wait for the new one."
         async with self._probe_lock:
             if time.monotonic() - self._last_token < self._settings.ready_within:
                 return None

@@ -14,7 +14,7 @@ class SettingsError(ValueError):
     """One or more settings have a value that is not allowed; the message names each of them."""
 
 
-def _origin(url: str) -> str:
+def origin(url: str) -> str:
     """`http://host:port`, whether or not a slash or `/v1` was typed after it."""
     url = url.rstrip("/").removesuffix("/v1").rstrip("/")
     scheme, separator, host = url.partition("://")
@@ -40,8 +40,11 @@ class Settings(BaseSettings):
         env_prefix="HEARTH_", env_ignore_empty=True, extra="ignore", frozen=True, use_attribute_docstrings=True
     )
 
-    engine_url: Annotated[str, AfterValidator(_origin)] = "http://engine:8000"
+    engine_url: Annotated[str, AfterValidator(origin)] = "http://engine:8000"
     """Where the engine listens. A trailing slash or `/v1` is fine."""
+
+    control_socket: Path | None = None
+    """Unix socket where `hearth-gateway route` tells the running gateway to ask another engine. Unset: nothing can."""
 
     host: str = "127.0.0.1"
     """Address to listen on. In a container: `0.0.0.0`, published as narrowly as you need."""
