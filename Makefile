@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 engine := docker/provide-engine.sh; docker/provide-base.sh; . docker/host.sh
 host := . docker/host.sh
 
-.PHONY: soak help up down logs build quantize reload smoke quality doctor test unit integration e2e lint lock bench-gateway bench bench-memory bench-start
+.PHONY: models use rollback soak help up down logs build quantize reload smoke quality doctor test unit integration e2e lint lock bench-gateway bench bench-memory bench-start
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' Makefile
@@ -39,6 +39,15 @@ quantize: ## quantize HEARTH_RECIPE in a container (on the GPU if there is one) 
 		"$${ca[@]}" "$$(image quantizer)" \
 		"/models/$$recipe.yaml" $${HEARTH_BACKEND:+--backend "$$HEARTH_BACKEND"} \
 		--work "/weights/.$$recipe.work" --out "/$$made" $(ARGS)
+
+models: ## what can be served here, by whom it was made, how good and how large it is
+	@$(host); docker/models.sh
+
+use: ## have the running stack serve MODEL, without an error for anyone
+	@docker/use.sh "$(MODEL)"
+
+rollback: ## go back to the model before, the same way
+	@docker/use.sh --back
 
 reload: ## bring a change of SERVICE (default: gateway) into the running stack, touching nothing else
 	@$(host); service=$(or $(SERVICE),gateway)

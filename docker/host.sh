@@ -42,7 +42,27 @@ local_wheels() {
 : "${COMPOSE_PROFILES:=$(gpu_usable && echo gpu || echo cpu)}"
 : "${HEARTH_CA:=$(custom_ca)}"
 : "${HEARTH_WHEELS:=$(local_wheels)}"
-recipe=${HEARTH_RECIPE:-$([[ ,$COMPOSE_PROFILES, == *,gpu,* ]] && echo qwen3-4b-instruct-2507 || echo tiny)}
+engine=engine-$([[ ,$COMPOSE_PROFILES, == *,gpu,* ]] && echo gpu || echo cpu)
+# What `make use` wrote of this engine: chosen model, chosen before. Nothing where Compose is told to read other files.
+chosen() {
+    [[ :${COMPOSE_FILE:-compose.override.yaml}: == *:compose.override.yaml:* ]] && grep -qs "^  $engine:" compose.override.yaml || return 0
+    sed -n "s/^# $1: //p" compose.override.yaml
+}
+# A model's name is its recipe's, and its back end's where one was named: prints the two.
+parts_of() {
+    case $1 in
+        *-gptqmodel | *-auto-gptq) [ -f "models/$1.yaml" ] || { echo "$(sed -E 's/-(gptqmodel|auto-gptq)$//' <<<"$1") $(grep -oE '(gptqmodel|auto-gptq)$' <<<"$1")"; return; } ;;
+    esac
+    echo "$1"
+}
+if model=$(chosen model) && [ -n "$model" ]; then
+    given=${HEARTH_RECIPE:-}${HEARTH_BACKEND:+-$HEARTH_BACKEND}
+    [ -z "$given" ] || [ "$given" = "$model" ] ||
+        die "compose.override.yaml says $model, HEARTH_RECIPE and HEARTH_BACKEND say $given: unset them and 'make use MODEL=$given', or delete the file"
+    read -r HEARTH_RECIPE HEARTH_BACKEND < <(parts_of "$model")
+    export HEARTH_RECIPE
+fi
+recipe=${HEARTH_RECIPE:-$([ "$engine" = engine-gpu ] && echo qwen3-4b-instruct-2507 || echo tiny)}
 case ${HEARTH_BACKEND:=} in
     '' | gptqmodel | auto-gptq) ;;
     *) die "HEARTH_BACKEND=$HEARTH_BACKEND: unknown back end; allowed: gptqmodel, auto-gptq" ;;

@@ -2,7 +2,12 @@
 # Starts the profile's containers from the images at hand and waits until they are healthy. Says how long it takes, and
 # fails at once when a container keeps dying: its restart policy would hide that from `docker compose up --wait`.
 set -euo pipefail
-. "$(dirname "$0")/lib.sh"
+cd "$(dirname "$0")/.."
+. docker/lib.sh
+
+exec 8<compose.yaml
+flock -n 8 || die "make use or rollback is at work on this stack"
+docker/tidy.sh
 
 docker compose up --detach --no-build --wait --wait-timeout "${HEARTH_START_TIMEOUT:-600}" >/dev/null 2>&1 &
 up=$!

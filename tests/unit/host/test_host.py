@@ -99,3 +99,47 @@ def test_the_gateway_asks_for_no_more_than_the_engine_computes_at_once() -> None
     assert host(asked, COMPOSE_PROFILES="cpu", HEARTH_MAX_NUM_SEQS="4") == "4"
     assert host(asked, COMPOSE_PROFILES="cpu", HEARTH_MAX_NUM_SEQS="4", HEARTH_MAX_IN_FLIGHT="8") == "8"
     assert host(asked, COMPOSE_PROFILES="gpu") == ""
+
+
+@pytest.fixture
+def chosen(tmp_path: Path) -> Path:
+    """A checkout where `make use MODEL=tiny-auto-gptq` was called."""
+    (tmp_path / "docker").symlink_to(ROOT / "docker")
+    (tmp_path / ".env").touch()
+    (tmp_path / "compose.override.yaml").write_text(
+        "# model: tiny-auto-gptq\n# before: tiny\nservices:\n  engine-cpu:\n    image: x\n"
+    )
+    return tmp_path
+
+
+def test_the_chosen_model_is_built_and_served(chosen: Path) -> None:
+    what = "echo $recipe $HEARTH_BACKEND $(chosen before)"
+    assert host(what, cwd=chosen, COMPOSE_PROFILES="cpu") == "tiny auto-gptq tiny"
+    same = {"HEARTH_RECIPE": "tiny", "HEARTH_BACKEND": "auto-gptq"}
+    assert host(what, cwd=chosen, COMPOSE_PROFILES="cpu", **same) == "tiny auto-gptq tiny"
+    listed = "compose.yaml:compose.override.yaml"
+    assert host(what, cwd=chosen, COMPOSE_PROFILES="cpu", COMPOSE_FILE=listed) == "tiny auto-gptq tiny"
+
+
+def test_a_choice_for_the_other_profile_or_that_compose_does_not_read_counts_for_nothing(chosen: Path) -> None:
+    what = "echo $recipe [$HEARTH_BACKEND] [$(chosen before)]"
+    assert host(what, cwd=chosen, COMPOSE_PROFILES="gpu") == "qwen3-4b-instruct-2507 [] []"
+    assert host(what, cwd=chosen, COMPOSE_PROFILES="cpu", COMPOSE_FILE="compose.yaml") == "tiny [] []"
+
+
+def test_a_recipe_in_the_environment_that_is_not_the_chosen_one_is_refused(chosen: Path) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as error:
+        host("true", cwd=chosen, COMPOSE_PROFILES="cpu", HEARTH_RECIPE="other")
+    assert "compose.override.yaml says tiny-auto-gptq" in error.value.stderr
+    assert "make use MODEL=other" in error.value.stderr
+
+
+def test_the_parts_of_a_models_name(tmp_path: Path) -> None:
+    assert host("parts_of tiny; parts_of tiny-auto-gptq; parts_of a-gptqmodel").splitlines() == [
+        "tiny", "tiny auto-gptq", "a gptqmodel",
+    ]  # fmt: skip
+    (tmp_path / "docker").symlink_to(ROOT / "docker")
+    (tmp_path / ".env").touch()
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/my-auto-gptq.yaml").touch()
+    assert host("parts_of my-auto-gptq", cwd=tmp_path) == "my-auto-gptq"

@@ -1,4 +1,4 @@
-"""The command line: serve, plan, verify, quality, bench, health."""
+"""The command line: serve, plan, verify, quality, models, bench, health."""
 
 import argparse
 import os
@@ -92,6 +92,12 @@ def show_quality(args: argparse.Namespace) -> None:
         sys.exit(1)
 
 
+def show_models(args: argparse.Namespace) -> None:
+    from hearth_engine import models
+
+    models.show(*models.read(sys.stdin.readlines()))
+
+
 def bench(args: argparse.Namespace) -> None:
     """bench.json goes to standard output, progress and the verdict beside it."""
     from hearth_engine import hardware, settings
@@ -156,6 +162,9 @@ def _parser() -> argparse.ArgumentParser:
         "folders", type=Path, nargs="*", metavar="DIR", help=f"folders of reports (default: {REPORTS})"
     )
     command.set_defaults(run=show_quality)
+
+    command = commands.add_parser("models", help="print models as a table; standard input says which (make models)")
+    command.set_defaults(run=show_models)
 
     command = commands.add_parser(
         "bench", help="measure 16 bit and INT4, stock vLLM and the plan, one after the other; prints JSON"
