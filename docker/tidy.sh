@@ -24,10 +24,5 @@ for container in "${engines[@]}" "${trials[@]}"; do
 done
 docker update --restart unless-stopped "$keep" >/dev/null
 docker start "$keep" >/dev/null
-# Under the name by which the gateway looks for it; a container that has it already keeps its connections.
-docker inspect -f '{{range .NetworkSettings.Networks}}{{.Aliases}}{{end}}' "$keep" | grep -qw engine || {
-    docker network disconnect "$network" "$keep"
-    docker network connect --alias engine --alias "$engine" "$network" "$keep"
-}
 gateway=$(docker compose ps --quiet gateway)
 [ -z "$gateway" ] || docker exec "$gateway" hearth-gateway route --default >/dev/null || true
