@@ -286,3 +286,37 @@ def test_an_upgrade_and_a_downgrade_keep_the_choice_and_what_was_answered(machin
     finally:
         for tag in (f"hearth-engine:0.2.0-{SECOND}-cpu", "hearth-gateway:0.2.0"):
             machine.client.images.remove(tag, force=True)
+
+
+def test_a_backup_brings_everything_back_on_an_empty_machine(machine: Machine, tmp_path: Path) -> None:
+    machine.use(SECOND)
+    answer = requests.post(
+        f"{machine.url}/v1/responses", json={"model": "qwen3-4b-gptq", "input": "Hello!"}, timeout=60
+    ).json()
+    settings = machine.folder / ".env"
+    settings.write_text(settings.read_text() + "HEARTH_MAX_QUEUED=7\n")
+    file = tmp_path / "backup.tar.gz"
+    machine.run("make", "backup", f"BACKUP={file}")
+    assert file.stat().st_mode & 0o077 == 0
+    refused = machine.run("make", "restore", f"BACKUP={file}", check=False)
+    assert "the stack is running" in refused.stderr
+
+    machine.run("docker", "compose", "down", "--volumes", "--timeout", "5")
+    settings.write_text("COMPOSE_PROFILES=gpu\n")
+    (machine.folder / "compose.override.yaml").unlink()
+    machine.run("make", "restore", f"BACKUP={file}")
+    machine.up()
+    assert settings.read_text().endswith("HEARTH_MAX_QUEUED=7\n")
+    machine.is_whole(SECOND)
+    kept = requests.get(f"{machine.url}/v1/responses/{answer['id']}", timeout=60)
+    assert kept.json()["output"] == answer["output"]
+    follows = requests.post(
+        f"{machine.url}/v1/responses", timeout=60,
+        json={"model": "qwen3-4b-gptq", "input": "And now?", "previous_response_id": answer["id"]},
+    )  # fmt: skip
+    assert follows.status_code == 200, follows.text
+
+
+def test_what_is_no_backup_is_refused(machine: Machine, tmp_path: Path) -> None:
+    missing = machine.run("make", "restore", "BACKUP=nothing", check=False)
+    assert "BACKUP=nothing: no such file" in missing.stderr
