@@ -136,7 +136,7 @@ both_fit() {
     [ "$((free * 1048576))" -ge "$limit" ]
 }
 
-compose create --no-build --no-recreate --scale "$engine=2" "$engine" >/dev/null 2>&1
+said=$(compose create --no-build --no-recreate --scale "$engine=2" "$engine" 2>&1) || die "Compose: $said"
 new=$(docker compose ps --all --quiet "$engine" | grep -vx "$old") || die "Compose made no second container of $engine"
 name=$(docker inspect -f '{{.Name}}' "$new") name=${name#/}
 network=$(docker inspect -f '{{range $name, $_ := .NetworkSettings.Networks}}{{$name}}{{end}}' "$new")
