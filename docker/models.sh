@@ -14,7 +14,7 @@ list() { printf '%s\t%s\t%s\t%s\n' "$@" >>"$found/list"; }
 : >"$found/list"
 names=()
 while IFS=$'\t' read -r image size; do
-    tag=${image##*:} printer=$image
+    tag=${image##*:}
     name=${tag%-*} name=${name#*-}
     names+=("$name")
     container=$(docker create "$image")
@@ -25,7 +25,8 @@ while IFS=$'\t' read -r image size; do
     [ "$name" != "$before" ] || [ "$name" = "$serving" ] || where="$where, before"
     list "$name" "$where" "$size" "/found/$tag"
 done < <(docker images --format '{{.Repository}}:{{.Tag}}\t{{.Size}}' "${HEARTH_REGISTRY:-}hearth-engine" | sort)
-[ -n "${printer:-}" ] || die "there is no engine image here yet: 'make build' makes one of $serving"
+printer=$(image "engine-$([ "$engine" = engine-gpu ] && echo cuda || echo cpu)")
+docker image inspect "$printer" >/dev/null 2>&1 || die "there is no image $printer here, which prints the table: 'make build' makes it"
 
 for folder in weights/*/hearth.json; do
     [ -f "$folder" ] || continue

@@ -128,8 +128,8 @@ both_fit() {
     esac
     local limit free
     limit=$(docker inspect -f '{{.HostConfig.Memory}}' "$new")
-    free=$(awk '/^MemAvailable/ {printf "%d", $2 * 1024}' /proc/meminfo)
-    [ "$free" -ge "$limit" ] || return 1
+    free=$(awk '/^MemAvailable/ {print $2}' /proc/meminfo)
+    [ "$free" -ge "$((limit / 1024))" ] || return 1
     [ "$engine" = engine-gpu ] || return 0
     limit=$(compose run --rm --no-deps -T "$engine" plan --json | sed -n 's/^ *"memory_budget": \([0-9]*\),*$/\1/p')
     free=$(nvidia-smi --query-gpu=memory.free --format=csv,noheader,nounits | head -n 1)
@@ -149,7 +149,7 @@ if both_fit; then
     say "starting $model beside $serving"
 else
     say "memory does not hold both: $serving answers what it was asked, new requests wait"
-    route --close "$((drain + ${HEARTH_START_TIMEOUT:-600}))" --drain "$drain" ||
+    route --close "$((drain + ${HEARTH_START_TIMEOUT:-600}))" --drain "$drain" >/dev/null ||
         die "some answers took longer than $drain s (HEARTH_DRAIN_SECONDS)"
     restart always "$old"  # a stopped container with this policy, and no other, is started when Docker is
     docker stop "$old" >/dev/null

@@ -46,7 +46,7 @@ def show(entries: list[Entry], problems: list[str], console: Console | None = No
     table = Table()
     for column in ("model", "where", "recipe", "made", "weights", "image"):
         table.add_column(column)
-    for column in ("KL", "of rounding's", "perplexity", "top token", "tool calls"):
+    for column in ("KL", "of rounding", "perplexity", "top token", "tool calls"):
         table.add_column(column, justify="right")
     for entry in entries:
         table.add_row(entry.name, entry.where, *_made(entry), entry.size, *_quality(entry.manifest))
@@ -60,7 +60,9 @@ def _made(entry: Entry) -> tuple[str, str, str]:
         return "", "", ""
     recipe = manifest.recipe
     how = f"{recipe.name}, {recipe.quantization.backend}"
-    return how, f"{manifest.created:%Y-%m-%d}", f"{manifest.weights_bytes / 1e9:.3g} GB"
+    size = manifest.weights_bytes
+    weights = f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+    return how, f"{manifest.created:%Y-%m-%d}", weights
 
 
 def _quality(manifest: Manifest | None) -> tuple[str, ...]:
