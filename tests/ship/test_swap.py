@@ -2,8 +2,6 @@
 
 import itertools
 import json
-import os
-import shutil
 import subprocess
 import threading
 import time
@@ -14,90 +12,16 @@ import docker
 import pytest
 import requests
 from openai import OpenAI
-from tests.e2e.conftest import ROOT, engine_client, free_port, host, images  # noqa: F401 - fixtures among them
-
-PROJECT = "hearth-swap"
-FIRST, SECOND = "tiny", "tiny-auto-gptq"
-IMAGE = "hearth-engine:0.1.0-{}-cpu"
-# Instead of docker and mv: does as they do, and after the Nth call that changes something kills who called.
-DEADLY = """#!/bin/bash
-real=$(PATH=${{PATH#*:}} command -v {name})
-"$real" "$@"; status=$?
-case "{name} $*" in
-    mv*compose.override.yaml | *" create "* | *" update "* | *" start "* | *" stop "* | *" rm "* | *" run "* | \
-    *" network "* | *" route "*)
-        calls=$(($(cat "$CALLS" 2>/dev/null) + 1)); echo $calls >"$CALLS"
-        [ $calls != "$KILL_AT" ] || kill -9 -- -$(ps -o pgid= $$ | tr -d " ") ;;
-esac
-exit $status
-"""
-
-
-class Machine:
-    """A checkout of its own with a stack that runs, as an operator has it."""
-
-    def __init__(self, folder: Path, client: docker.DockerClient) -> None:
-        self.folder, self.client = folder, client
-        bind = f"127.0.0.1:{free_port()}"
-        self.url = f"http://{bind}"
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("HEARTH_", "COMPOSE_"))}
-        self.env = clean | {"COMPOSE_PROFILES": "cpu", "COMPOSE_PROJECT_NAME": PROJECT, "HEARTH_BIND": bind}
-
-    def run(self, *command: str, check: bool = True, **env: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            command, cwd=self.folder, env=self.env | env, capture_output=True, text=True, timeout=600,
-            start_new_session=True,
-        )  # fmt: skip
-        assert not check or done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-5000:]}"
-        return done
-
-    def use(self, model: str, **env: str) -> subprocess.CompletedProcess[str]:
-        return self.run("make", "use", f"MODEL={model}", check=False, **env)
-
-    def up(self) -> None:
-        self.run("docker/start.sh")
-
-    def engines(self) -> list[docker.models.containers.Container]:
-        labels = [f"com.docker.compose.project={PROJECT}", "com.docker.compose.service=engine-cpu"]
-        return list(self.client.containers.list(all=True, filters={"label": labels}))
-
-    def gateway(self, *arguments: str) -> str:
-        return self.run("docker", "compose", "exec", "-T", "gateway", "hearth-gateway", *arguments).stdout
-
-    def chosen(self) -> str:
-        """The engine's image, as Compose reads it from the files."""
-        return self.run("docker", "compose", "config", "--images", "engine-cpu").stdout.strip()
-
-    def ask(self, text: str = "What is the capital of France?", timeout: float = 120) -> str:
-        body = {"model": "qwen3-4b-gptq", "messages": [{"role": "user", "content": text}], "temperature": 0}
-        answer = requests.post(f"{self.url}/v1/chat/completions", json=body, timeout=timeout)
-        assert answer.status_code == 200, answer.text
-        return str(answer.json()["choices"][0]["message"]["content"])
-
-    def is_whole(self, model: str | None = None) -> None:
-        """One engine, the one that was chosen, as if nothing had happened."""
-        (engine,) = self.engines()
-        assert engine.attrs["Config"]["Image"] == self.chosen()
-        assert model is None or self.chosen() == IMAGE.format(model)
-        assert engine.attrs["State"]["Health"]["Status"] == "healthy"
-        assert engine.attrs["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"
-        assert self.gateway("route") == "http://engine:8000, 0 unanswered elsewhere\n"
-        assert not (self.folder / "compose.override.yaml.next").exists()
-        assert self.client.containers.list(filters={"label": "hearth.trial"}) == []
-        assert self.ask()
+from tests.e2e.conftest import engine_client, images  # noqa: F401 - fixtures
+from tests.ship.machine import FIRST, IMAGE, SECOND, Machine, checkout, two_models  # noqa: F401 - a fixture among them
 
 
 @pytest.fixture(scope="module")
 def machine(
-    images: dict[str, str],  # noqa: F811
-    engine_client: docker.DockerClient,  # noqa: F811
+    two_models: None,  # noqa: F811
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Machine]:
-    host("bake engine-cpu", {"COMPOSE_PROFILES": "cpu", "HEARTH_PROGRESS": "plain", "HEARTH_BACKEND": "auto-gptq"})
-    folder = tmp_path_factory.mktemp("machine") / "hearth"
-    ignored = shutil.ignore_patterns(".git", ".venv", ".tools", "weights", "dist", "*cache*", "compose.override*")
-    shutil.copytree(ROOT, folder, ignore=ignored)
-    machine = Machine(folder, engine_client)
+    machine = Machine(checkout(tmp_path_factory.mktemp("machine")))
     machine.run("docker", "compose", "down", "--volumes", "--timeout", "5")
     try:
         machine.up()
@@ -188,7 +112,7 @@ SHORT = "ENV HEARTH_CONTEXT_LENGTH=64"  # it starts, and is of no use
 
 @pytest.mark.parametrize("way", ["beside", "after"])
 @pytest.mark.parametrize(
-    ("name", "lines", "said"), [("damaged", DAMAGED, "does not start"), ("short", SHORT, "smoke test")]
+    ("name", "lines", "said"), [("damaged", DAMAGED, "does not start"), ("short", SHORT, "fails the smoke test")]
 )
 def test_a_model_that_is_not_fit_leaves_the_old_one(
     machine: Machine, bad: Callable[[str, str], str], name: str, lines: str, said: str, way: str
@@ -207,16 +131,9 @@ def test_a_model_that_is_not_fit_leaves_the_old_one(
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("way", ["beside", "after"])
 def test_killed_at_each_step_it_serves_and_is_mended_by_make_up(machine: Machine, tmp_path: Path, way: str) -> None:
-    for name in ("docker", "mv"):
-        (tmp_path / name).write_text(DEADLY.format(name=name))
-        (tmp_path / name).chmod(0o755)
-    calls = tmp_path / "calls"
     for step in itertools.count(1):
-        calls.unlink(missing_ok=True)
         other = SECOND if machine.chosen() == IMAGE.format(FIRST) else FIRST
-        done = machine.use(
-            other, HEARTH_SWAP=way, CALLS=str(calls), KILL_AT=str(step), PATH=f"{tmp_path}:{os.environ['PATH']}"
-        )
+        done = machine.use_and_die(other, tmp_path, HEARTH_SWAP=way, KILL_AT=str(step))
         if done.returncode == 0:
             break
         print(f"killed at step {step}: {done.stderr.strip().splitlines()[-1:]}, {machine.chosen()}")
@@ -267,25 +184,28 @@ def test_an_override_of_the_users_own_is_not_touched(machine: Machine) -> None:
         override.write_bytes(chosen)
 
 
-def test_an_upgrade_and_a_downgrade_keep_the_choice_and_what_was_answered(machine: Machine) -> None:
+def test_an_upgrade_and_a_downgrade_keep_the_choice_and_what_was_answered(
+    machine: Machine,
+    engine_client: docker.DockerClient,  # noqa: F811
+) -> None:
     machine.use(SECOND)
     answer = requests.post(
         f"{machine.url}/v1/responses", json={"model": "qwen3-4b-gptq", "input": "Hello!"}, timeout=60
     ).json()
     for image in (IMAGE.format(SECOND), "hearth-gateway:0.1.0"):
         name, tag = image.split(":")
-        machine.client.images.get(image).tag(name, tag.replace("0.1.0", "0.2.0"))
+        engine_client.images.get(image).tag(name, tag.replace("0.1.0", "0.2.0"))
     try:
         for version in ("0.2.0", "0.1.0"):
             machine.run("docker/start.sh", HEARTH_VERSION=version)
             (engine,) = machine.engines()
-            assert engine.attrs["Config"]["Image"] == f"hearth-engine:{version}-{SECOND}-cpu"
+            assert engine["Config"]["Image"] == f"hearth-engine:{version}-{SECOND}-cpu"
             kept = requests.get(f"{machine.url}/v1/responses/{answer['id']}", timeout=60)
             assert kept.json()["output"] == answer["output"], json.dumps(kept.json())
         machine.is_whole(SECOND)
     finally:
         for tag in (f"hearth-engine:0.2.0-{SECOND}-cpu", "hearth-gateway:0.2.0"):
-            machine.client.images.remove(tag, force=True)
+            engine_client.images.remove(tag, force=True)
 
 
 def test_a_backup_brings_everything_back_on_an_empty_machine(machine: Machine, tmp_path: Path) -> None:
