@@ -155,7 +155,7 @@ def images(engine_client: docker.DockerClient) -> dict[str, str]:
     """Tags of the built images by target."""
     env = {"COMPOSE_PROFILES": "cpu", "HEARTH_PROGRESS": "plain"}
     host("bake cpu tools", env)
-    return {"engine": "hearth-engine:0.1.0-tiny-cpu", "gateway": "hearth-gateway:0.1.0"}
+    return {"engine": f"hearth-engine:{VERSION}-tiny-cpu", "gateway": f"hearth-gateway:{VERSION}"}
 
 
 @pytest.fixture(scope="session")

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import requests
-from tests.e2e.conftest import ROOT, free_port, host
+from tests.e2e.conftest import ROOT, VERSION, free_port, host
 
 PROJECT = "hearth-swap"
 FIRST, SECOND = "tiny", "tiny-auto-gptq"
-IMAGE = "hearth-engine:0.1.0-{}-cpu"
+IMAGE = f"hearth-engine:{VERSION}-{{}}-cpu"
 # Instead of docker and mv: does as they do, and after the Nth call that changes something, or the first that looks as
 # given, kills who called.
 DEADLY = """#!/bin/bash
@@ -38,6 +38,7 @@ class Machine:
         self.url = f"http://{bind}"
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("HEARTH_", "COMPOSE_"))}
         self.env = clean | {"COMPOSE_PROFILES": "cpu", "COMPOSE_PROJECT_NAME": PROJECT, "HEARTH_BIND": bind}
+        self.env["HEARTH_VERSION"] = VERSION
 
     def run(self, *command: str, check: bool = True, **env: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(

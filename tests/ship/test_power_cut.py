@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.e2e.conftest import engine_client, images, wait_until  # noqa: F401 - fixtures among them
+from tests.e2e.conftest import VERSION, engine_client, images, wait_until  # noqa: F401 - fixtures among them
 from tests.ship.engine import SecondEngine, second_engine
 from tests.ship.machine import FIRST, IMAGE, SECOND, Machine, checkout, two_models  # noqa: F401 - a fixture among them
 
-GATEWAY = "hearth-gateway:0.1.0"
+GATEWAY = f"hearth-gateway:{VERSION}"
 ASK = """
 import sys, urllib.request as u
 request = u.Request(sys.argv[1] + "/v1/chat/completions", sys.argv[2].encode(), {"content-type": "application/json"})

@@ -12,7 +12,7 @@ import docker
 import pytest
 import requests
 from openai import OpenAI
-from tests.e2e.conftest import engine_client, images  # noqa: F401 - fixtures
+from tests.e2e.conftest import VERSION, engine_client, images  # noqa: F401 - fixtures
 from tests.ship.machine import FIRST, IMAGE, SECOND, Machine, checkout, two_models  # noqa: F401 - a fixture among them
 
 
@@ -151,7 +151,7 @@ def test_make_models_says_which_is_served(machine: Machine) -> None:
     table = machine.run("make", "models").stdout
     print(table)
     (second,) = [line for line in table.splitlines() if f" {SECOND} " in line]
-    assert "serving, 0.1.0, cpu" in second
+    assert f"serving, {VERSION}, cpu" in second
     assert "auto-gptq" in second
     assert "%" in second
     (first,) = [line for line in table.splitlines() if f" {FIRST} " in line]
@@ -161,7 +161,7 @@ def test_make_models_says_which_is_served(machine: Machine) -> None:
 
 @pytest.mark.parametrize(
     ("model", "said"),
-    [("nothing", "neither an image hearth-engine:0.1.0-nothing-cpu nor a recipe models/nothing.yaml"),
+    [("nothing", f"neither an image {IMAGE.format('nothing')} nor a recipe models/nothing.yaml"),
      ("../x", "MODEL=../x"), ("", "which model?")],
 )  # fmt: skip
 def test_a_name_that_is_none_is_refused(machine: Machine, model: str, said: str) -> None:
@@ -192,11 +192,11 @@ def test_an_upgrade_and_a_downgrade_keep_the_choice_and_what_was_answered(
     answer = requests.post(
         f"{machine.url}/v1/responses", json={"model": "qwen3-4b-gptq", "input": "Hello!"}, timeout=60
     ).json()
-    for image in (IMAGE.format(SECOND), "hearth-gateway:0.1.0"):
+    for image in (IMAGE.format(SECOND), f"hearth-gateway:{VERSION}"):
         name, tag = image.split(":")
-        engine_client.images.get(image).tag(name, tag.replace("0.1.0", "0.2.0"))
+        engine_client.images.get(image).tag(name, tag.replace(VERSION, "0.2.0"))
     try:
-        for version in ("0.2.0", "0.1.0"):
+        for version in ("0.2.0", VERSION):
             machine.run("docker/start.sh", HEARTH_VERSION=version)
             (engine,) = machine.engines()
             assert engine["Config"]["Image"] == f"hearth-engine:{version}-{SECOND}-cpu"
