@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
-
 from ci import audit
 from ci.findings import Accepted, Finding, ScanError, judge, of_npm_audit, of_pip_audit, rounds
+from pydantic import ValidationError
 
 RECORDED = Path(__file__).with_name("recorded")
 TODAY = date(2026, 6, 1)
