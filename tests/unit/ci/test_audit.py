@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ci import audit
 from ci.findings import Accepted, Finding, ScanError, judge, of_npm_audit, of_pip_audit, rounds
 from pydantic import ValidationError
@@ -100,8 +101,39 @@ def test_every_lock_of_the_project_is_audited() -> None:
     assert found == set(audit.NPM_LOCKS)
 
 
-def test_what_is_accepted_now_is_well_formed() -> None:
-    import yaml
+@pytest.mark.parametrize(
+    ("found", "answers", "status", "said"),
+    [
+        ([], True, None, "nothing stands in the way"),
+        ([FOUND], True, 1, "error: idna 3.4"),
+        ([], False, 2, "error: npm audit: no answer"),
+        ([FOUND], False, 1, "error: npm audit: no answer"),
+    ],
+)
+def test_the_status_tells_a_finding_from_no_answer(
+    found: list[Finding],
+    answers: bool,
+    status: int | None,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def npm(lock: Path) -> list[Finding]:
+        if not answers:
+            raise ScanError("npm audit: no answer")
+        return []
 
+    monkeypatch.setattr(audit, "python_findings", lambda: found)
+    monkeypatch.setattr(audit, "npm_findings", npm)
+    if status is None:
+        audit.main()
+    else:
+        with pytest.raises(SystemExit) as ended:
+            audit.main()
+        assert ended.value.code == status
+    assert said in capsys.readouterr().out
+
+
+def test_what_is_accepted_now_is_well_formed() -> None:
     for entry in yaml.safe_load(audit.ACCEPTED.read_text("utf-8")):
         Accepted.model_validate(entry)
