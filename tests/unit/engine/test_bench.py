@@ -1,5 +1,6 @@
 """The benchmark's pure parts: what is compared, how a start is read, what the promises say, the page."""
 
+import contextlib
 import json
 import os
 import signal
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hearth_engine.bench import load, page, variants
+from hearth_engine.bench import load, page, run, variants
 from hearth_engine.bench.engine import stages
 from hearth_engine.bench.figures import Load, Report, Run, Start, together, verdicts
 from hearth_engine.bench.load import Shape
@@ -205,3 +206,29 @@ def test_a_process_is_measured_with_all_that_it_started() -> None:
 
 def test_a_page_of_no_runs_is_a_page() -> None:
     assert "did not start" in page.html(a_report(missing={"hearth": "did not start"}))
+
+
+@pytest.mark.parametrize(("name", "times"), [("bf16", 1), ("int4", 1), ("hearth", run.REPEATS)])
+def test_our_loads_are_repeated_each_time_with_other_prompts(
+    name: variants.Name, times: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    engine = SimpleNamespace(pid=1, wait=lambda: Start(ready_s=9.0, stages=[]))
+    monkeypatch.setattr(run, "running", lambda *_: contextlib.nullcontext(engine))
+    seeds: dict[Shape, list[int]] = {}
+
+    def put(shape: Shape, variant: variants.Variant, meter: object, seed: int) -> Load:
+        seeds.setdefault(shape, []).append(seed)
+        return a_load(median_tpot_ms=3.0 + len(seeds[shape]) / 10)
+
+    monkeypatch.setattr(load, "put", put)
+    shapes = load.shapes("cpu", 4096)
+    variant = variants.Variant(
+        name=name, title=name, model_dir=str(tmp_path), served_name="m", command=(), environment={}
+    )
+    meter = SimpleNamespace(wait_until_idle=lambda: None, memory=lambda pid: GIB)
+    found = run._run(variant, shapes, meter, {}, tmp_path, lambda text: None)
+    warmed = [seeds[shapes.loads[-1]].pop(0)]  # once, before what counts
+    assert {len(of_shape) for of_shape in seeds.values()} == {times}
+    every = warmed + [seed for of_shape in seeds.values() for seed in of_shape]
+    assert len(set(every)) == len(every)
+    assert ("tpot_ms" in found.single.noise) == (times > 1)
