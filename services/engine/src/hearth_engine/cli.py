@@ -122,6 +122,19 @@ def bench_page(args: argparse.Namespace) -> None:
     args.page.write_text(page.html(Report.model_validate_json(args.report.read_bytes())), "utf-8")
 
 
+def bench_compare(args: argparse.Namespace) -> None:
+    """Status 1 where a figure is worse than noise explains, 2 where the two cannot be compared."""
+    from hearth_engine.bench import compare
+
+    try:
+        found = compare.compare(compare.load(args.base), compare.load(args.report))
+    except compare.IncomparableError as error:
+        print(f"hearth-engine: {error}", file=sys.stderr)
+        sys.exit(2)
+    if not compare.show(found):
+        sys.exit(1)
+
+
 def health(args: argparse.Namespace) -> None:
     from hearth_engine import watch
 
@@ -176,6 +189,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("report", type=Path, metavar="JSON")
     command.add_argument("page", type=Path, metavar="HTML")
     command.set_defaults(run=bench_page)
+
+    command = commands.add_parser("bench-compare", help="fail where a benchmark is worse than another, beyond noise")
+    command.add_argument("base", type=Path, metavar="OLD_JSON")
+    command.add_argument("report", type=Path, metavar="NEW_JSON")
+    command.set_defaults(run=bench_compare)
 
     command = commands.add_parser("health", help="exit 0 if the engine of this container gave a sign of life lately")
     command.set_defaults(run=health)

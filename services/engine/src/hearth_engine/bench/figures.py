@@ -1,5 +1,7 @@
 """What a run of the benchmark found, as it is written to bench.json, and whether the stack's promises hold. Pure."""
 
+from collections.abc import Sequence
+from statistics import median
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,6 +13,8 @@ from hearth_engine.memory import GIB
 MEMORY_LIMIT = 6 * GIB
 TOKEN_LIMIT_MS = 80.0
 START_LIMIT_S = 15.0
+SCHEMA: Literal[2] = 2
+_REPEATED = ("ttft_ms", "ttft_p99_ms", "tpot_ms", "tpot_p99_ms", "tokens_per_s", "joules_per_token")
 
 
 class _Figures(BaseModel):
@@ -45,6 +49,8 @@ class Load(_Figures):
     tpot_p99_ms: float
     tokens_per_s: float
     joules_per_token: float | None = None
+    noise: dict[str, float] = {}
+    """By figure, where the load was repeated: half the range of the repeats, as a share of their median."""
 
 
 class Run(_Figures):
@@ -78,7 +84,7 @@ class Verdict(_Figures):
 class Report(_Figures):
     """Everything; `context` in tokens."""
 
-    schema_: Literal[1] = Field(default=1, alias="schema")
+    schema_: Literal[2] = Field(default=SCHEMA, alias="schema")
     date: str
     model: str
     hardware: str
@@ -93,6 +99,19 @@ class Report(_Figures):
 
     def run(self, name: Name) -> Run | None:
         return next((run for run in self.runs if run.name == name), None)
+
+
+def together(repeats: Sequence[Load]) -> Load:
+    """Repeats of one load as one: the median of each figure, and its noise."""
+    if len(repeats) == 1:
+        return repeats[0]
+    found, noise = dict[str, float](), dict[str, float]()
+    for name in _REPEATED:
+        values = [value for load in repeats if (value := getattr(load, name)) is not None]
+        if len(values) == len(repeats):
+            found[name] = median(values)
+            noise[name] = (max(values) - min(values)) / 2 / found[name] if found[name] else 0.0
+    return repeats[0].model_copy(update={**found, "noise": noise})
 
 
 def verdicts(report: Report) -> list[Verdict]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hearth_engine.bench import load, variants
 from hearth_engine.bench.engine import EngineError, running
-from hearth_engine.bench.figures import Load, Report, Run
+from hearth_engine.bench.figures import Load, Report, Run, together
 from hearth_engine.bench.load import LoadError, Shapes
 from hearth_engine.bench.meter import CpuMeter, GpuMeter, Meter
 from hearth_engine.bench.variants import Name, Variant
@@ -18,6 +18,8 @@ from hearth_engine.hardware import Cpu, Hardware
 from hearth_engine.memory import GIB, gib
 from hearth_engine.settings import Settings
 from hearth_quantizer.manifest import Manifest
+
+REPEATS = 3  # of each load on ours: what releases are compared by
 
 
 def bench(
@@ -75,10 +77,11 @@ def _run(
         ready = meter.memory(engine.pid)
         say(f"{variant.title}: first token after {start.ready_s:.1f} s, {gib(ready)}")
 
-        def put(wanted: Sequence[load.Shape], seed: int) -> list[Load]:
+        def put(wanted: Sequence[load.Shape], seed: int, times: int = 1) -> list[Load]:
             done = list[Load]()
             for number, shape in enumerate(wanted):
-                done.append(one := load.put(shape, variant, meter, seed + number))
+                repeats = [load.put(shape, variant, meter, seed + number + 100 * n) for n in range(times)]
+                done.append(one := together(repeats))
                 say(
                     f"{variant.title}: {one.concurrency} at a time, {one.prompt_tokens} + {one.answer_tokens} tokens: "
                     f"TTFT {one.ttft_ms:.1f} ms, TPOT {one.tpot_ms:.2f} ms, {one.tokens_per_s:.0f} tokens/s"
@@ -86,7 +89,9 @@ def _run(
             return done
 
         put([shapes.loads[-1]], 0)  # what happens once only, such as kernels compiled for a new shape, happens here
-        loads, prompts, (turn,) = put(shapes.loads, 10), put(shapes.prompts, 20), put([shapes.turn], 30)
+        times = 1 if variant.name in ("bf16", "int4") else REPEATS
+        loads, prompts = put(shapes.loads, 10, times), put(shapes.prompts, 20, times)
+        (turn,) = put([shapes.turn], 30, times)
         return Run(
             name=variant.name,
             title=variant.title,
