@@ -61,5 +61,28 @@ elif (exec 3<>"/dev/tcp/${address%:*}/${address##*:}") 2>/dev/null; then
     bad port "$address is taken" "stop what listens there, or choose another: HEARTH_BIND=127.0.0.1:8081 make up"
 else ok port "$address is free"; fi
 
+# What the gateway reads must be readable by its user, uid 1000: a mounted file keeps its owner and mode.
+gateway_reads() {
+    local owner mode; read -r owner mode < <(stat -Lc '%u %a' "$1")
+    { [ "$owner" = 1000 ] && (((8#$mode & 8#400) != 0)); } || (((8#$mode & 4) != 0))
+}
+secret() {
+    local path=$HEARTH_SECRETS/$2
+    if ! [ -e "$path" ]; then bad "$1" "$path is not there" "$3"
+    elif ! gateway_reads "$path"; then bad "$1" "uid 1000, the gateway's user, cannot read $path" "chown 1000 $path && chmod 600 $path"
+    else ok "$1" "$path"; fi
+}
+if [ -n "${HEARTH_API_KEYS_FILE:-}" ] || [ -e "$HEARTH_SECRETS/api_keys" ] || [ -e "$HEARTH_SECRETS/.api_keys.lock" ]; then
+    secret "API keys" "${HEARTH_API_KEYS_FILE:-api_keys}" "bring it back from a backup, or make new keys: make keys ARGS=\"create NAME\""
+elif [[ $bind != 127.* && $bind != localhost:* ]]; then
+    note "API keys" "there are none, and $bind can be reached from elsewhere" "make keys ARGS=\"create NAME\""
+fi
+if [ -n "${HEARTH_TLS_CERTIFICATE_FILE:-}${HEARTH_TLS_KEY_FILE:-}" ]; then
+    for name in HEARTH_TLS_CERTIFICATE_FILE HEARTH_TLS_KEY_FILE; do
+        if [ -n "${!name:-}" ]; then secret TLS "${!name}" "put it there, or set $name to the name of a file in $HEARTH_SECRETS"; else
+            bad TLS "$name is unset" "set it: certificate and key belong together"; fi
+    done
+fi
+
 [ "$HEARTH_CA" = /dev/null ] || ok "custom CA" "$HEARTH_CA is handed to builds"
 exit $failed
