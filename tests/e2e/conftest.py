@@ -158,12 +158,16 @@ def images(engine_client: docker.DockerClient) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def stack(images: dict[str, str], engine_client: docker.DockerClient) -> Iterator[Stack]:
+def stack(
+    images: dict[str, str], engine_client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
     port = free_port()
+    no_secrets = tmp_path_factory.mktemp("secrets")  # not those of whoever runs the tests
+    no_secrets.chmod(0o755)
     env = {
         "COMPOSE_PROFILES": "cpu,tools", "COMPOSE_PROJECT_NAME": PROJECT, "HEARTH_BIND": f"127.0.0.1:{port}",
         "HEARTH_COMMAND_TIMEOUT": "3", "HEARTH_COMMANDS_MEMORY": "256m", "HEARTH_EGRESS_PRIVATE": "site",
-        "HEARTH_EGRESS_ALLOW": "listed.example,inside.example",
+        "HEARTH_EGRESS_ALLOW": "listed.example,inside.example", "HEARTH_SECRETS": str(no_secrets),
     }  # fmt: skip
     compose = "docker compose"
     host(f"{compose} down --volumes --timeout 5", env)
@@ -181,7 +185,7 @@ def tools(stack: Stack) -> Iterator[Tools]:
     has the servers' sockets, as the gateway has them, and nothing else."""
     client = stack.client
     # A public address as far as the proxy knows: one that is set aside for documentation.
-    pool = docker.types.IPAMPool(subnet="203.0.113.0/24")
+    pool = docker.types.IPAMPool(subnet="198.51.100.240/29")
     public = client.networks.create(f"{PROJECT}_public", ipam=docker.types.IPAMConfig(pool_configs=[pool]))
     page = caller = None
     try:
