@@ -56,7 +56,7 @@ keys: ## API keys, in force at once: make keys ARGS="create NAME --expires 90d",
 	@$(host)
 	gateway=$${HEARTH_REGISTRY:-}hearth-gateway:$${HEARTH_VERSION:-0.1.0}
 	[ -n "$${HEARTH_REGISTRY:-}" ] || docker image inspect "$$gateway" >/dev/null 2>&1 || { $(engine); bake gateway; }
-	folder=$$(realpath "$$HEARTH_SECRETS")
+	folder=$$(realpath -e "$$HEARTH_SECRETS")
 	docker run --rm --network none --read-only --user 0:0 --cap-drop ALL --cap-add CHOWN --cap-add DAC_OVERRIDE --security-opt no-new-privileges \
 		--volume "$$folder:$$folder" "$$gateway" keys $(or $(ARGS),--help) --file "$$folder/$${HEARTH_API_KEYS_FILE:-api_keys}" --owner 1000
 

@@ -166,6 +166,11 @@ class TestRevoke:
         revoke(file, "app-1")
         assert [opens(running, key) for key in running_keys] == [False, True]
 
+    def test_where_there_are_no_keys_the_attempt_leaves_nothing_behind(self, tmp_path: Path) -> None:
+        with pytest.raises(KeyFileError, match="keys: No such file"):
+            revoke(tmp_path / "keys", "alice")
+        assert list(tmp_path.iterdir()) == []
+
     def test_an_unknown_name_is_refused_with_those_there_are(self, tmp_path: Path) -> None:
         file = tmp_path / "keys"
         issue(file, "alice")
@@ -258,7 +263,7 @@ class TestTheFolderForSecrets:
         running = self.of(tmp_path)
         (tmp_path / "api_keys").unlink()
         assert [opens(running, given) for given in (key, "")] == [True, False]
-        with pytest.raises(KeyFileError, match="api_keys: No such file"):
+        with pytest.raises(KeyFileError, match="api_keys: it is gone, and .api_keys.lock says that there were keys"):
             self.of(tmp_path)
 
     def test_what_cannot_be_looked_at_stops_the_start(self, tmp_path: Path) -> None:

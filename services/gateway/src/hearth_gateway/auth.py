@@ -119,9 +119,14 @@ class KeyFile:
         try:
             stat = os.stat(self._path)
         except FileNotFoundError:
-            if self._keys is None and not self._required and not _lock_of(self._path).exists():
+            if self._required:
+                raise
+            if not (lock := _lock_of(self._path)).exists() and self._keys is None:
                 return
-            raise
+            reason = (
+                f"it is gone, and {lock.name} says that there were keys: bring it back, make a key, or delete that, too"
+            )
+            raise KeyFileError(reason) from None
         stamp = (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
         if stamp == self._stamp:
             return
@@ -197,6 +202,7 @@ def revoke(path: Path, name: str) -> None:
 
     Raises KeyFileError when there is no such key, or the file cannot be used.
     """
+    read(path)  # where there is no file, no lock is left that says there was one
     with _changed(path) as lines:
         if name not in (names := parse("".join(lines))):
             raise KeyFileError(f"{path} has no key named {name}; it has: {', '.join(names) or 'none'}")
