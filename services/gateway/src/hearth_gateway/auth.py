@@ -123,10 +123,9 @@ class KeyFile:
                 raise
             if not (lock := _lock_of(self._path)).exists() and self._keys is None:
                 return
-            reason = (
-                f"it is gone, and {lock.name} says that there were keys: bring it back, make a key, or delete that, too"
-            )
-            raise KeyFileError(reason) from None
+            raise KeyFileError(
+                f"is gone, and there were keys: bring it back, or make one; deleting {lock.name} lets everyone in"
+            ) from None
         stamp = (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
         if stamp == self._stamp:
             return
