@@ -61,15 +61,19 @@ elif (exec 3<>"/dev/tcp/${address%:*}/${address##*:}") 2>/dev/null; then
     bad port "$address is taken" "stop what listens there, or choose another: HEARTH_BIND=127.0.0.1:8081 make up"
 else ok port "$address is free"; fi
 
-# What the gateway reads must be readable by its user, uid 1000: a mounted file keeps its owner and mode.
-gateway_reads() {
-    local owner mode; read -r owner mode < <(stat -Lc '%u %a' "$1")
-    { [ "$owner" = 1000 ] && (((8#$mode & 8#400) != 0)); } || (((8#$mode & 4) != 0))
+# gateway_may BITS PATH: whether the gateway's user, uid 1000, has these permissions. A mounted file keeps its owner and mode.
+gateway_may() {
+    local owner mode; read -r owner mode < <(stat -Lc '%u %a' "$2")
+    mode=000$mode
+    if [ "$owner" = 1000 ]; then mode=${mode: -3:1}; else mode=${mode: -1}; fi
+    (((mode & $1) == $1))
 }
+if ! [ -d "$HEARTH_SECRETS" ]; then bad secrets "there is no folder $HEARTH_SECRETS" "mkdir -m 755 $HEARTH_SECRETS"
+elif ! gateway_may 1 "$HEARTH_SECRETS"; then bad secrets "uid 1000, the gateway's user, cannot look into $HEARTH_SECRETS" "chmod o+x $HEARTH_SECRETS"; fi
 secret() {
     local path=$HEARTH_SECRETS/$2
     if ! [ -e "$path" ]; then bad "$1" "$path is not there" "$3"
-    elif ! gateway_reads "$path"; then bad "$1" "uid 1000, the gateway's user, cannot read $path" "chown 1000 $path && chmod 600 $path"
+    elif ! gateway_may 4 "$path"; then bad "$1" "uid 1000, the gateway's user, cannot read $path" "chown 1000 $path && chmod 600 $path"
     else ok "$1" "$path"; fi
 }
 if [ -n "${HEARTH_API_KEYS_FILE:-}" ] || [ -e "$HEARTH_SECRETS/api_keys" ] || [ -e "$HEARTH_SECRETS/.api_keys.lock" ]; then
