@@ -21,5 +21,5 @@ hearth is up at $url
 
 EOF
 [ "$key" = none ] && echo '  Everyone who reaches that address may ask. make keys ARGS="create NAME" makes an API key, from then on one is needed.'
-[ -n "${HEARTH_TLS_CA:-}" ] && echo "  Clients that do not know the certificate's CA: SSL_CERT_FILE=$HEARTH_TLS_CA"
+[ -n "${HEARTH_TLS_CA:-}" ] && echo "  Clients that do not know the certificate's CA take it from SSL_CERT_FILE."
 echo '  make smoke   checks it    make logs   follows it    make down   stops it'
