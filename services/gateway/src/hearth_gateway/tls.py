@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 class _Connection(ssl.SSLObject):
     """Tells who speaks plain HTTP to the port what to do, instead of hanging up without a word."""
 
+    _outgoing: ssl.MemoryBIO
     _told = False
 
     @classmethod
@@ -28,8 +29,6 @@ class _Connection(ssl.SSLObject):
         made = cast("_Connection", super()._create(incoming, outgoing, *given, **named))  # type: ignore[misc]
         made._outgoing = outgoing
         return made
-
-    _outgoing: ssl.MemoryBIO
 
     def do_handshake(self) -> None:
         try:
