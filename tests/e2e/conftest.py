@@ -159,12 +159,16 @@ def images(engine_client: docker.DockerClient) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def stack(images: dict[str, str], engine_client: docker.DockerClient) -> Iterator[Stack]:
+def stack(
+    images: dict[str, str], engine_client: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
     port = free_port()
+    no_secrets = tmp_path_factory.mktemp("secrets")  # not those of whoever runs the tests
+    no_secrets.chmod(0o755)
     env = {
         "COMPOSE_PROFILES": "cpu,tools", "COMPOSE_PROJECT_NAME": PROJECT, "HEARTH_BIND": f"127.0.0.1:{port}",
         "HEARTH_COMMAND_TIMEOUT": "3", "HEARTH_COMMANDS_MEMORY": "256m", "HEARTH_EGRESS_PRIVATE": "site",
-        "HEARTH_EGRESS_ALLOW": "listed.example,inside.example",
+        "HEARTH_EGRESS_ALLOW": "listed.example,inside.example", "HEARTH_SECRETS": str(no_secrets),
     }  # fmt: skip
     compose = "docker compose"
     host(f"{compose} down --volumes --timeout 5", env)

@@ -95,3 +95,50 @@ def test_a_good_gpu_box(doctor) -> None:
     """Memory is this machine's own, so only what is faked here is asked for."""
     _, report = doctor(COMPOSE_PROFILES="gpu", FAKE_DRIVER="580.159.04", FAKE_RUNTIMES='{"nvidia": {}}')
     assert not any("FAIL" in line for line in report.splitlines() if "memory" not in line and "port" not in line)
+
+
+def test_keys_that_are_gone(doctor, tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / ".api_keys.lock").touch()
+    code, report = doctor(HEARTH_SECRETS=str(tmp_path))
+    assert code == 1
+    assert "make keys" in advice(report, "API keys")
+
+
+def test_keys_that_the_gateway_cannot_read(doctor, tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    keys = tmp_path / "api_keys"
+    keys.touch(0o644)
+    _, report = doctor(HEARTH_SECRETS=str(tmp_path))
+    assert any("ok" in line and str(keys) in line for line in report.splitlines())
+    keys.chmod(0)
+    code, report = doctor(HEARTH_SECRETS=str(tmp_path))
+    assert code == 1
+    assert f"chown 1000 {keys}" in advice(report, "API keys")
+
+
+def test_a_folder_that_the_gateway_cannot_look_into(doctor, tmp_path: Path) -> None:
+    for folder, mode, cure in (("closed", 0o600, "chmod o+x"), ("missing", None, "mkdir")):
+        if mode is not None:
+            (tmp_path / folder).mkdir(mode)
+        code, report = doctor(HEARTH_SECRETS=f"{tmp_path}/{folder}")
+        assert code == 1
+        assert f"{cure} " in advice(report, f"{tmp_path}/{folder}")
+
+
+def test_an_address_for_everyone_without_keys(doctor, tmp_path: Path) -> None:
+    for bind, told in (("0.0.0.0:0", True), ("8089", True), ("127.0.0.1:8089", False)):
+        _, report = doctor(HEARTH_SECRETS=str(tmp_path), HEARTH_BIND=bind)
+        assert ("can be reached from elsewhere" in report) is told
+
+
+def test_half_a_certificate(doctor, tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "crt").write_text("…")
+    (tmp_path / "crt").chmod(0o644)
+    code, report = doctor(HEARTH_SECRETS=str(tmp_path), HEARTH_TLS_CERTIFICATE_FILE="crt")
+    assert code == 1
+    assert "set it" in advice(report, "HEARTH_TLS_KEY_FILE is unset")
+    code, report = doctor(HEARTH_SECRETS=str(tmp_path), HEARTH_TLS_CERTIFICATE_FILE="crt", HEARTH_TLS_KEY_FILE="key")
+    assert code == 1
+    assert "put it there" in advice(report, f"{tmp_path}/key is not there")

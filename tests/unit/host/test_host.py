@@ -143,3 +143,68 @@ def test_the_parts_of_a_models_name(tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
     (tmp_path / "models/my-auto-gptq.yaml").touch()
     assert host("parts_of my-auto-gptq", cwd=tmp_path) == "my-auto-gptq"
+
+
+class TestTheFolderForKeysAndCertificate:
+    shown = "echo $HEARTH_SECRETS ${HEARTH_API_KEYS_FILE:-} ${HEARTH_TLS_CERTIFICATE_FILE:-} ${HEARTH_TLS_KEY_FILE:-}"
+
+    def refused(self, **env: str) -> str:
+        with pytest.raises(subprocess.CalledProcessError) as error:
+            host("true", **env)
+        return str(error.value.stderr)
+
+    def test_it_is_the_repositorys_unless_something_else_is_said(self, tmp_path: Path) -> None:
+        assert host(self.shown) == "./secrets"
+        assert host(self.shown, HEARTH_SECRETS=str(tmp_path), HEARTH_API_KEYS_FILE="k") == f"{tmp_path} k"
+
+    def test_git_leaves_alone_what_is_put_there(self) -> None:
+        ignored = subprocess.run(["git", "check-ignore", "secrets/api_keys", "secrets/tls.key"], cwd=ROOT)
+        assert ignored.returncode == 0
+
+    def test_a_path_to_a_file_says_folder_and_name(self, tmp_path: Path) -> None:
+        paths = {
+            "HEARTH_API_KEYS_FILE": f"{tmp_path}/keys", "HEARTH_TLS_CERTIFICATE_FILE": f"{tmp_path}/crt",
+            "HEARTH_TLS_KEY_FILE": "key",
+        }  # fmt: skip
+        assert host(self.shown, **paths) == f"{tmp_path} keys crt key"
+        assert host(self.shown, **paths, HEARTH_SECRETS=f"{tmp_path}/") == f"{tmp_path}/ keys crt key"
+        assert host(self.shown, HEARTH_API_KEYS_FILE="secrets/api_keys") == "secrets api_keys"
+
+    def test_files_in_two_folders_are_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "a").mkdir()
+        (tmp_path / "b").mkdir()
+        for first in ({"HEARTH_API_KEYS_FILE": f"{tmp_path}/a/keys"}, {"HEARTH_SECRETS": f"{tmp_path}/a"}):
+            complaint = self.refused(**first, HEARTH_TLS_KEY_FILE=f"{tmp_path}/b/key")
+            assert complaint.startswith(f"error: HEARTH_TLS_KEY_FILE={tmp_path}/b/key: is not in {tmp_path}/a,")
+
+    def test_a_folder_with_more_in_it_is_not_handed_over_for_a_files_sake(self, tmp_path: Path) -> None:
+        (tmp_path / "photos").mkdir()
+        assert "put the file into one of its own" in self.refused(HEARTH_API_KEYS_FILE=f"{tmp_path}/keys")
+
+    def test_a_folder_that_is_not_there_is_named(self) -> None:
+        assert "there is no folder /nowhere" in self.refused(HEARTH_API_KEYS_FILE="/nowhere/keys")
+
+
+def test_with_a_certificate_the_address_is_https_and_the_certificate_believed(tmp_path: Path) -> None:
+    shown = "echo $url ${HEARTH_TLS_CA:-}"
+    tls = {"HEARTH_SECRETS": str(tmp_path), "HEARTH_TLS_CERTIFICATE_FILE": "crt"}
+    assert host(shown) == "http://127.0.0.1:8080"
+    assert host(shown, **tls, HEARTH_BIND="8443") == f"https://127.0.0.1:8443 {tmp_path}/crt"
+    address = {"HEARTH_URL": "https://llm.example.org", "HEARTH_TLS_CA": "/ca.pem"}
+    assert host(shown, **tls, **address) == "https://llm.example.org /ca.pem"
+
+
+def test_what_is_said_at_the_end_of_make_up_fits_keys_and_certificate(tmp_path: Path) -> None:
+    usage = "docker/print-usage.sh https://127.0.0.1:9"
+    tls = {"HEARTH_SECRETS": str(tmp_path), "HEARTH_TLS_CERTIFICATE_FILE": "crt"}
+    for text in (
+        'api_key="none"',
+        'make keys ARGS="create NAME"',
+        f"curl --cacert {tmp_path}/crt https://127.0.0.1:9/v1",
+    ):
+        assert text in host(usage, **tls)
+    (tmp_path / "api_keys").touch()
+    said = host(usage, **tls)
+    assert 'api_key="KEY"' in said
+    assert "-H 'authorization: Bearer KEY'" in said
+    assert "make keys" not in said

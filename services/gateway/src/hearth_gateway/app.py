@@ -77,7 +77,7 @@ def create_app(settings: Settings, tools: Toolbox | None = None) -> FastAPI:
     app.add_exception_handler(HTTPException, _http_error)
     app.add_middleware(
         Door,
-        keys=KeyFile(settings.api_keys_file) if settings.api_keys_file else None,
+        keys=KeyFile.of(settings),
         public=_PROBES | {"/metrics"} if settings.metrics_public else _PROBES,
         counted=_COUNTED,
         members=_MEMBERS,

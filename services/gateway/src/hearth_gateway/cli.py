@@ -7,12 +7,14 @@ import socket
 import sys
 from pathlib import Path
 
-from hearth_gateway import control, logs
-from hearth_gateway.auth import KeyFileError, issue
+from hearth_gateway import control, keys, logs
+from hearth_gateway.auth import KeyFileError
 from hearth_gateway.replay import ReplayError, read, replay
 from hearth_gateway.settings import SettingsError, load, manual, origin
 from hearth_gateway.tools.config import ToolsConfigError
 from hearth_gateway.tools.config import manual as tools_manual
+
+_CA = "certificates to trust beside the system's, PEM: a CA's, or the gateway's own (default: HEARTH_TLS_CA)"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,22 +36,20 @@ def main(arguments: list[str] | None = None) -> int:
                        help="the gateway's (default: HEARTH_CONTROL_SOCKET)")  # fmt: skip
     route.set_defaults(run=_route)
 
-    keys = commands.add_parser("keys", help="make an API key and append its hash to the key file")
-    keys.add_argument("name", help="who it is for")
-    keys.add_argument("--file", type=Path, default=os.environ.get("HEARTH_API_KEYS_FILE"),
-                      help="key file (default: HEARTH_API_KEYS_FILE)")  # fmt: skip
-    keys.set_defaults(run=_keys)
+    keys.declare(commands.add_parser("keys", help="create, list and revoke API keys"))
 
     smoke = commands.add_parser("smoke", help="check a running stack")
     smoke.add_argument("--url", default="http://127.0.0.1:8080", help="the gateway (default: %(default)s)")
     smoke.add_argument("--api-key", default=os.environ.get("HEARTH_API_KEY"), help="(default: HEARTH_API_KEY)")
     smoke.add_argument("--timeout", type=float, default=120, help="seconds for one request (default: %(default)s)")
+    smoke.add_argument("--ca", type=Path, default=os.environ.get("HEARTH_TLS_CA") or None, help=_CA)
     smoke.set_defaults(run=_smoke)
 
     tools = commands.add_parser("tools", help="list a running gateway's tool servers and their tools")
     tools.add_argument("--url", default="http://127.0.0.1:8080", help="the gateway (default: %(default)s)")
     tools.add_argument("--api-key", default=os.environ.get("HEARTH_API_KEY"), help="(default: HEARTH_API_KEY)")
     tools.add_argument("--timeout", type=float, default=10, help="seconds (default: %(default)s)")
+    tools.add_argument("--ca", type=Path, default=os.environ.get("HEARTH_TLS_CA") or None, help=_CA)
     tools.set_defaults(run=_tools)
 
     replay = commands.add_parser("replay", help="reproduce a replay log's conversations, compare each byte")
@@ -75,9 +75,11 @@ def _serve(_: argparse.Namespace) -> int:
     import uvicorn
 
     from hearth_gateway.app import create_app
+    from hearth_gateway.tls import Certificate
 
     settings = load()
     logs.configure(settings)
+    certificate = Certificate.of(settings)
     config = uvicorn.Config(
         create_app(settings),
         host=settings.host,
@@ -89,6 +91,7 @@ def _serve(_: argparse.Namespace) -> int:
         server_header=False,
         proxy_headers=False,
         log_config=None,
+        ssl_context_factory=(lambda *_: certificate.context) if certificate else None,
         timeout_graceful_shutdown=settings.shutdown_grace,
     )
     listener = config.bind_socket()
@@ -124,28 +127,18 @@ def _route(given: argparse.Namespace) -> int:
     return 1 if state["unanswered"] and given.drain else 0
 
 
-def _keys(given: argparse.Namespace) -> int:
-    if given.file is None:
-        raise KeyFileError("No key file: give --file or set HEARTH_API_KEYS_FILE.")
-    try:
-        key = issue(Path(given.file), given.name)
-    except OSError as error:
-        raise KeyFileError(f"{given.file}: {error.strerror}") from None
-    print(key)
-    print(f"The key of {given.name}, shown this once; {given.file} holds its hash.", file=sys.stderr)
-    return 0
-
-
 def _smoke(given: argparse.Namespace) -> int:
     from hearth_gateway.smoke import run
+    from hearth_gateway.tls import trust
 
-    return 0 if asyncio.run(run(given.url, given.api_key, given.timeout)) else 1
+    return 0 if asyncio.run(run(given.url, given.api_key, given.timeout, tls=trust(given.ca))) else 1
 
 
 def _tools(given: argparse.Namespace) -> int:
+    from hearth_gateway.tls import trust
     from hearth_gateway.tools.table import show
 
-    return 0 if asyncio.run(show(given.url, given.api_key, given.timeout)) else 1
+    return 0 if asyncio.run(show(given.url, given.api_key, given.timeout, tls=trust(given.ca))) else 1
 
 
 def _replay(given: argparse.Namespace) -> int:

@@ -52,9 +52,22 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=1, le=65_535)] = 8080
     """Port to listen on."""
 
+    secrets: Path | None = None
+    """Folder for the file `api_keys`, where `HEARTH_API_KEYS_FILE` is unset. In the stack: `secrets/`, or the folder
+    that this names on the host, and the three settings below are names of files in it."""
+
     api_keys_file: Path | None = None
-    """File of hashed API keys, one `name:sha256` a line, as `hearth-gateway keys` writes it; it is read again when it
-    changes. Unset: everyone who reaches the port may ask. An empty file: nobody may."""
+    """File of hashed API keys, as `hearth-gateway keys` writes it; it is read again when it changes. An empty file:
+    nobody may ask. Unset: `api_keys` in that folder; while there is none, everyone who reaches the port may ask. Where
+    `hearth-gateway keys` made it and it is gone, the gateway does not start."""
+
+    tls_certificate_file: Path | None = None
+    """The gateway's certificate and those between it and its CA, PEM: the port then speaks https (TLS 1.2 or newer) and
+    nothing else. Both files are read again when one changes; a pair that cannot be used leaves the last one in force.
+    Unset: http."""
+
+    tls_key_file: Path | None = None
+    """The certificate's private key, PEM, without a passphrase."""
 
     tools_file: Path | None = None
     """The tool servers, in a file hearth.tools.yaml; it is read again when it changes or on SIGHUP, and a mistake in it

@@ -1,6 +1,7 @@
 """Functional checks against a running stack, as a client sees it. A check is a function that says what it saw, or
 raises Failed; append it to CHECKS and it runs."""
 
+import ssl
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -52,8 +53,15 @@ CHECKS = [
 ]
 
 
-async def run(url: str, api_key: str | None = None, timeout: float = 120, console: Console | None = None) -> bool:  # noqa: ASYNC109
-    """Run all checks against the gateway at `url`, `timeout` seconds for each request; print a table.
+async def run(
+    url: str,
+    api_key: str | None = None,
+    timeout: float = 120,  # noqa: ASYNC109
+    console: Console | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> bool:
+    """Run all checks against the gateway at `url`, `timeout` seconds for each request; print a table. `tls`: whom to
+    believe; default: the system's CAs.
 
     Returns whether all passed. A failure does not stop the others: the table shows what still works.
     What tools are asked for is in a folder of its own in the workspace, which the last check removes.
@@ -63,7 +71,10 @@ async def run(url: str, api_key: str | None = None, timeout: float = 120, consol
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
     limits = aiohttp.ClientTimeout(total=timeout)
     passed = True
-    async with aiohttp.ClientSession(url, headers=headers, timeout=limits, json_serialize=_dumps) as session:
+    connector = aiohttp.TCPConnector(ssl=tls or True)
+    async with aiohttp.ClientSession(
+        url, connector=connector, headers=headers, timeout=limits, json_serialize=_dumps
+    ) as session:
         stack = Stack(session)
         for name, check, needs in CHECKS:
             if not stack.tools.keys() >= set(needs):

@@ -1,5 +1,6 @@
 """hearth-gateway tools: the tool servers of a running gateway, their tools and states, as tables."""
 
+import ssl
 from typing import Any
 
 import aiohttp
@@ -12,14 +13,21 @@ _COLOURS = {"ready": "green", "connecting": "yellow", "reconnecting": "red", "cl
 _DESCRIPTION = 72  # characters
 
 
-async def show(url: str, api_key: str | None, seconds: float, console: Console | None = None) -> bool:
-    """Print what GET /v1/tools of the gateway at `url` tells; whether it told."""
+async def show(
+    url: str, api_key: str | None, seconds: float, console: Console | None = None, tls: ssl.SSLContext | None = None
+) -> bool:
+    """Print what GET /v1/tools of the gateway at `url` tells; whether it told. `tls`: whom to believe; default: the
+    system's CAs."""
     console = console or Console()
     headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
     url = url.rstrip("/").removesuffix("/v1")
     try:
         async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=seconds), headers=headers) as session,
+            aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=tls or True),
+                timeout=aiohttp.ClientTimeout(total=seconds),
+                headers=headers,
+            ) as session,
             session.get(f"{url}/v1/tools") as answer,
         ):
             told = orjson.loads(await answer.read())
