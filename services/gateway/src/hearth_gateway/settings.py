@@ -130,6 +130,10 @@ class Settings(BaseSettings):
     """Milliseconds for which the first request of a burst is held, so that the burst enters one step of the engine
     together. 0: not at all."""
 
+    request_timeout: Seconds = 60
+    """Seconds that a client's request, head and body, may take to arrive; then 408, and its connection is closed. So is
+    one that sends nothing at all."""
+
     client_timeout: Seconds = 60
     """Seconds for which a client may take nothing of an answer that waits for it; then its connection is closed: it
     would keep its place at the engine."""
