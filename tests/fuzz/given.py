@@ -117,8 +117,8 @@ PLAIN = st.fixed_dictionaries({"messages": st.lists(MESSAGE, min_size=1, max_siz
 CHAT = st.builds(lambda plain, more: plain | more, PLAIN, _CHAT) | _CHAT
 ITEM = objects(
     type=st.sampled_from(
-        "message function_call function_call_output mcp_call mcp_approval_request mcp_approval_response reasoning "
-        "item_reference".split()
+        ["message", "function_call", "function_call_output", "mcp_call", "mcp_approval_request", "reasoning",
+         "mcp_approval_response"]
     ),
     role=st.sampled_from(["user", "assistant", "system", "developer"]),
     content=TEXT | PARTS,

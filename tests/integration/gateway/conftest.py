@@ -43,7 +43,8 @@ async def start(engine: FakeEngine) -> AsyncIterator[Start]:
         async def start(**settings: Any) -> aiohttp.ClientSession:
             loaded = Settings(**{"engine_url": engine.url} | settings)
             app, protocol = create_app(loaded), connections(loaded.request_timeout)
-            config = uvicorn.Config(app, port=0, http=protocol, ws="none", log_config=None, server_header=False,
+            config = uvicorn.Config(app, port=0, http=protocol, ws="none", log_config=None, access_log=False,
+                                    server_header=False, proxy_headers=False,
                                     timeout_graceful_shutdown=1)  # fmt: skip
             server = Server(config)
             serving = asyncio.create_task(server.serve())
