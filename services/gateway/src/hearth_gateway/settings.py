@@ -61,7 +61,8 @@ class Settings(BaseSettings):
     """Whether `/metrics` needs no key where keys are configured. `/healthz` and `/readyz` never need one."""
 
     cors_origins: Annotated[list[str], NoDecode, BeforeValidator(_words)] = []
-    """Web pages (comma-separated origins) that may call the gateway from a browser. Desktop agents need none."""
+    """Web pages (comma-separated origins) that may call the gateway from a browser. Desktop agents need none. Where no
+    keys are configured, other pages are refused whatever the browser thinks of them."""
 
     approval_key_file: Path | None = None
     """File of at least 32 secret bytes that sign the approval requests of tool calls, the same for every process that
