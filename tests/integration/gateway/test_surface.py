@@ -55,6 +55,25 @@ class TestPaths:
             async with client.get("/healthz", headers={"origin": origin}) as answer:
                 assert answer.headers.get("access-control-allow-origin") == allowed
 
+    async def test_a_page_that_claims_to_be_from_here_is_refused(self, start: Start, engine: FakeEngine) -> None:
+        """Its name was made to mean 127.0.0.1: for its browser it is the gateway's own page, and nothing is asked."""
+        client = await start(cors_origins=["https://chat.example"])
+        for origin, status in (
+            ("http://evil.example:8080", 403),
+            ("https://chat.example", 200),
+            ("", 200),
+            ("null", 200),
+        ):
+            headers = {"origin": origin, "host": "evil.example:8080"} if origin else {}
+            async with client.post(CHAT, json=ask(), headers=headers) as answer:
+                assert answer.status == status
+                if status == 403:
+                    assert (await error_of(answer))["code"] == "origin_not_allowed"
+                    assert engine.exchanges == []
+        anybody = await start(cors_origins=["*"])
+        async with anybody.post(CHAT, json=ask(), headers={"origin": "http://evil.example"}) as answer:
+            assert answer.status == 200
+
 
 class TestBodySize:
     LIMIT = 2048
@@ -126,6 +145,12 @@ class TestKeys:
         for path, status in (("/healthz", 200), ("/readyz", 200), ("/metrics", 401), ("/v1/models", 401), ("/x", 401)):
             async with client.get(path) as answer:
                 assert (path, answer.status) == (path, status)
+
+    async def test_who_has_a_key_may_ask_from_any_page(self, start: Start, file: Path) -> None:
+        headers = self.bearer(issue(file, "alice")) | {"origin": "http://any.example"}
+        client = await start(api_keys_file=file)
+        async with client.post(CHAT, json=ask(), headers=headers) as answer:
+            assert answer.status == 200
 
     async def test_metrics_may_be_public(self, start: Start, file: Path) -> None:
         issue(file, "alice")

@@ -228,6 +228,23 @@ class TestStructuredOutput:
         assert problem(tools=tools, tool_choice=choice).param == "tools"
         assert sent(tools=tools, tool_choice="auto")["tools"] == tools
 
+    def test_a_strict_tool_has_a_grammar_also_where_the_model_chooses(self) -> None:
+        tools = [{"type": "function", "function": {"name": "f", "description": "x" * 70_000, "strict": True}}]
+        assert problem(tools=tools).param == "tools"
+        assert sent(tools=tools, tool_choice="none")["tools"] == tools
+
+    @pytest.mark.parametrize(
+        ("name", "most", "more"),
+        [
+            ("stop", ["x"] * 64, ["x"] * 65), ("stop_token_ids", [1] * 256, [1] * 257),
+            ("logit_bias", {str(i): 1 for i in range(1024)}, {str(i): 1 for i in range(1025)}),
+        ],
+    )  # fmt: skip
+    def test_what_each_step_looks_for_is_bounded(self, name: str, most: Any, more: Any) -> None:
+        assert sent(**{name: most})[name] == most
+        refused = problem(**{name: more})
+        assert (refused.status, refused.param) == (400, name)
+
 
 class TestJson:
     @pytest.mark.parametrize(
@@ -246,6 +263,32 @@ class TestJson:
         fixed = b'{"type": "json_schema", "json_schema": %s}' % deep if name == "response_format" else deep
         raw = b'{"messages": [{"role": "user", "content": ""}], "%s": %s}' % (name.encode(), fixed)
         with pytest.raises(Problem, match="nested too deep"):
+            clean(raw, CHAT, CATALOG, Settings())
+
+    @pytest.mark.parametrize("unit", [b'{"":0}', b"[]", b"1.5", b'"ab"'])
+    def test_a_body_that_would_be_thirty_times_its_bytes_is_400(self, unit: bytes) -> None:
+        raw = b'{"messages": [{"role": "user", "content": "", "x": [%s]}]}' % b",".join([unit] * 300_000)
+        with pytest.raises(Problem, match="more than 250000 values") as caught:
+            clean(raw, CHAT, CATALOG, Settings())
+        assert caught.value.code == "too_many_values"
+
+    def test_a_long_text_is_no_such_body(self) -> None:
+        text = "Tea, coffee [and] {milk}; " * 80_000  # beyond any context
+        assert sent(messages=[{"role": "user", "content": text}])["messages"][0]["content"] == text
+
+    @pytest.mark.parametrize("number", [b"1e400", b"-1e400", b"9" * 400, b"NaN", b"-Infinity", b"01", b"0x1", b"+1"])
+    def test_a_number_that_is_none_is_400(self, number: bytes) -> None:
+        with pytest.raises(Problem, match="not valid JSON"):
+            clean(b'{"seed": %s, "messages": [{"role": "user", "content": ""}]}' % number, CHAT, CATALOG, Settings())
+
+    @pytest.mark.parametrize("text", [b'"\xed\xa0\x80"', b'"\\ud800"', b'"\xc0\xaf"', b'"\x00"', b'"\n"', b'"\xff"'])
+    def test_text_that_is_none_is_400(self, text: bytes) -> None:
+        with pytest.raises(Problem, match="not valid JSON"):
+            clean(b'{"messages": [{"role": "user", "content": %s}]}' % text, CHAT, CATALOG, Settings())
+
+    @pytest.mark.parametrize("raw", [b"\xef\xbb\xbf{}", "{}".encode("utf-16"), b"{}\0", b"{} {}", b"{},", b"\x0c{}"])
+    def test_what_stands_around_the_object_is_400(self, raw: bytes) -> None:
+        with pytest.raises(Problem, match="not valid JSON"):
             clean(raw, CHAT, CATALOG, Settings())
 
     def test_of_repeated_keys_the_engine_sees_the_one_that_was_checked(self) -> None:

@@ -22,7 +22,8 @@ def rules(allow: list[str], private: list[str]) -> list[str]:
 
 
 BEFORE = [
-    "http_access deny !web", "http_access deny CONNECT !tls", "http_access allow start http !CONNECT",
+    "http_access deny manager", "http_access deny !web",
+    "http_access deny CONNECT !tls", "http_access allow start http !CONNECT",
     "http_access deny never",
 ]  # fmt: skip
 
@@ -46,7 +47,7 @@ def test_a_star_is_all_that_is_public() -> None:
 
 
 def test_loopback_and_link_local_come_before_what_is_private_by_name() -> None:
-    assert rules([], ["wiki.local"])[3:6] == [
+    assert rules([], ["wiki.local"])[4:7] == [
         "http_access deny never",
         "acl listed_private dstdomain -n wiki.local",
         "http_access allow listed_private",

@@ -54,6 +54,12 @@ def test_the_order_of_a_server_does_not_matter() -> None:
     ]  # fmt: skip
 
 
+def test_a_tool_that_cannot_be_called_is_left_out() -> None:
+    """In a request it would spoil what stands beside it."""
+    listed = [tool("a"), tool("b", inputSchema={"type": "objekt"}), tool("c", inputSchema={"maximum": 2**70})]
+    assert [one.name for one in offered("s", "s_", ServerConfig(url="http://h/"), listed)] == ["s_a"]
+
+
 def test_allow_deny_and_approval_go_by_the_servers_own_names() -> None:
     config = ServerConfig(url="http://h/", allow=("re*",), deny=("*_all",), approval={"remove": "always"})
     tools = offered("s", "", config, [tool("read"), tool("remove"), tool("remove_all"), tool("write")])

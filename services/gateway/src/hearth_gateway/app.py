@@ -81,6 +81,7 @@ def create_app(settings: Settings, tools: Toolbox | None = None) -> FastAPI:
         public=_PROBES | {"/metrics"} if settings.metrics_public else _PROBES,
         counted=_COUNTED,
         members=_MEMBERS,
+        origins=settings.cors_origins,
         bodies=Bodies(settings.max_bodies_bytes, settings.max_body_bytes),
         busy={route.path: route.app for route in busy},
         metrics=counters,

@@ -75,6 +75,7 @@ def _serve(_: argparse.Namespace) -> int:
     import uvicorn
 
     from hearth_gateway.app import create_app
+    from hearth_gateway.connection import connections
     from hearth_gateway.tls import Certificate
 
     settings = load()
@@ -85,7 +86,7 @@ def _serve(_: argparse.Namespace) -> int:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=connections(settings.request_timeout),
         ws="none",
         access_log=False,
         server_header=False,

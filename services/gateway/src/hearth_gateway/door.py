@@ -6,7 +6,7 @@ Plain ASGI, because a stream passes here chunk by chunk.
 import logging
 import re
 import secrets
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Collection, Mapping
 from time import monotonic
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -31,13 +31,15 @@ class Door:
         public: frozenset[str],
         counted: frozenset[str],
         members: Mapping[str, str],
+        origins: Collection[str],
         busy: Mapping[str, ASGIApp],
         bodies: Bodies,
         metrics: Metrics,
     ) -> None:
         """`public`: paths that need no key. `counted`: paths that the metrics name; `members`: by path, what they call
         the paths one step below it; all others are `other`. `busy`: where a POST to these paths goes, past the routing,
-        which is eight calls on its way and one on each chunk's."""
+        which is eight calls on its way and one on each chunk's. `origins`: of the web pages that may call."""
+        self._origins = None if "*" in origins else {origin.encode() for origin in origins}
         self._app, self._keys, self._public, self._metrics = app, keys, public, metrics
         self._counted, self._members, self._busy, self._bodies = counted, members, busy, bodies
         metrics.body_bytes.set_function(lambda: bodies.held)
@@ -47,13 +49,15 @@ class Door:
             await self._app(scope, receive, send)
             return
         started = monotonic()
-        request_id = authorization = None
+        request_id = authorization = origin = None
         length = taken = 0
         for name, value in scope["headers"]:
             if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
                 request_id = value
             elif name == b"authorization":
                 authorization = value
+            elif name == b"origin":
+                origin = value
             elif name == b"content-length":
                 length = int(value)  # the server has checked that these are digits
             elif name == b"transfer-encoding":
@@ -74,8 +78,11 @@ class Door:
         path = scope["path"]
         self._metrics.in_flight.inc()
         try:
-            if self._keys and path not in self._public:
-                state["key"] = self._keys.check(authorization)
+            if path not in self._public:
+                if self._keys:
+                    state["key"] = self._keys.check(authorization)
+                elif origin:
+                    self._check_origin(origin)
             if length:
                 taken = self._room(length)
             app = self._busy.get(path, self._app) if scope["method"] == "POST" else self._app
@@ -98,6 +105,15 @@ class Door:
             self._metrics.seconds.labels(route).observe(seconds)
             log_request(
                 method=scope["method"], route=route, status=status or 500, key=state["key"], seconds=round(seconds, 6)
+            )
+
+    def _check_origin(self, origin: bytes) -> None:
+        """Without keys whoever reaches the port may ask, and that is also the browser of whoever runs the stack: a page
+        whose name is made to mean 127.0.0.1 needs nobody's leave but ours. (It is from the same origin then, and CORS
+        is not asked.)"""
+        if self._origins is not None and origin.startswith(b"http") and origin not in self._origins:
+            raise Problem(
+                403, "Web pages may call only from an origin in HEARTH_CORS_ORIGINS.", code="origin_not_allowed"
             )
 
     def _room(self, length: int) -> int:

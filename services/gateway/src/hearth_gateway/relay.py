@@ -3,6 +3,7 @@
 This is plain ASGI below FastAPI: every chunk of every stream passes here.
 """
 
+import re
 from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ _HOP_BY_HOP = frozenset({
     b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te",
     b"trailer", b"transfer-encoding", b"upgrade", b"date", b"server", b"x-request-id",
 })  # fmt: skip
+_SESSION_ID = re.compile(rb"[!-~]{1,256}")
 _NEWLINE = ord("\n")
 _LONGEST_LINE = 2**20  # a longer one is passed on in pieces: no engine sends it, and memory is bounded
 
@@ -187,6 +189,7 @@ def headers_for_engine(scope: Scope) -> dict[str, str]:
     """An allow-list: the client's `Authorization`, cookies and the like end here."""
     headers = {"content-type": "application/json", "x-request-id": scope["state"]["request_id"]}
     for name, value in scope["headers"]:
-        if name == b"x-session-id":  # lets a router before several engines keep a conversation with its cached prefix
+        # Lets a router before several engines keep a conversation with its cached prefix.
+        if name == b"x-session-id" and _SESSION_ID.fullmatch(value):
             headers["x-session-id"] = value.decode("latin-1")
     return headers

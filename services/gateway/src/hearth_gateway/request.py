@@ -65,6 +65,14 @@ _TEXT_KEYS = _TEXT_PARTS | {"type", "cache_control", "annotations"}
 _MEDIA_PARTS = {"image_url": "image", "video_url": "video", "audio_url": "audio", "input_audio": "audio"}
 
 
+# What Python makes of a body takes up to thirty times its bytes where it is `{"":0},{"":0},…`. A body has no more
+# values than commas and brackets, and in text there are fewer of those than any context holds.
+_MOST_VALUES = 250_000
+
+# The engine looks for each of these in every step.
+_MOST_ENTRIES = {"logit_bias": 1024, "stop": 64, "stop_token_ids": 256}
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """One of the engine's two text resources and what it takes."""
@@ -88,6 +96,8 @@ def clean(raw: bytes, endpoint: Endpoint, catalog: Catalog, settings: Settings) 
 
 def parse(raw: bytes) -> dict[str, Any]:
     """The object that a client sent. Raises Problem 400."""
+    if raw.count(b",") + raw.count(b"[") + raw.count(b"{") > _MOST_VALUES:
+        raise bad_request(f"The body has more than {_MOST_VALUES} values.", code="too_many_values")
     try:
         given = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -127,6 +137,9 @@ def checked(given: Mapping[str, Any], endpoint: Endpoint, catalog: Catalog, sett
         _check_prompt(body.get("prompt"))
         _check_count(body, "logprobs", 0, settings.max_logprobs)
     _check_count(body, "n", 1, settings.max_choices)
+    for name, most in _MOST_ENTRIES.items():
+        if isinstance(entries := body.get(name), list | dict) and len(entries) > most:
+            raise bad_request(f"{name} has {len(entries)} entries, at most {most}.", name)
     _check_grammars(body, settings)
     _clamp(body, catalog.context_length)
     return body
@@ -210,8 +223,15 @@ def _check_grammars(body: Mapping[str, Any], settings: Settings) -> None:
         _check_size(outputs, "structured_outputs", settings.max_grammar_bytes)
         for name in ("regex", "grammar"):
             _check_size(outputs.get(name), f"structured_outputs.{name}", settings.max_pattern_bytes)
-    if body.get("tool_choice", "auto") not in ("auto", "none"):
-        _check_size(body.get("tools"), "tools", settings.max_grammar_bytes)
+    choice, tools = body.get("tool_choice", "auto"), body.get("tools")
+    if choice != "none" and (choice != "auto" or _any_strict(tools)):
+        _check_size(tools, "tools", settings.max_grammar_bytes)
+
+
+def _any_strict(tools: Any) -> bool:
+    """Whether one of a request's tools has a grammar even where the model may choose."""
+    functions = [tool.get("function") for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
+    return any(isinstance(function, dict) and function.get("strict") for function in functions)
 
 
 def _check_size(value: Any, name: str, limit: int) -> None:

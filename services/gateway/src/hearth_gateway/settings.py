@@ -77,7 +77,8 @@ class Settings(BaseSettings):
     """Whether `/metrics` needs no key where keys are configured. `/healthz` and `/readyz` never need one."""
 
     cors_origins: Annotated[list[str], NoDecode, BeforeValidator(_words)] = []
-    """Web pages (comma-separated origins) that may call the gateway from a browser. Desktop agents need none."""
+    """Web pages (comma-separated origins) that may call the gateway from a browser. Desktop agents need none. Where no
+    keys are configured, other pages are refused whatever the browser thinks of them."""
 
     approval_key_file: Path | None = None
     """File of at least 32 secret bytes that sign the approval requests of tool calls, the same for every process that
@@ -145,6 +146,10 @@ class Settings(BaseSettings):
     batch_window_ms: Annotated[float, Field(ge=0, le=1000)] = 0
     """Milliseconds for which the first request of a burst is held, so that the burst enters one step of the engine
     together. 0: not at all."""
+
+    request_timeout: Seconds = 60
+    """Seconds that a client's request, head and body, may take to arrive; then 408, and its connection is closed. So is
+    one that sends nothing at all."""
 
     client_timeout: Seconds = 60
     """Seconds for which a client may take nothing of an answer that waits for it; then its connection is closed: it

@@ -84,3 +84,14 @@ class TestChunks:
     def test_anything_else_is_refused(self, data: dict[str, Any]) -> None:
         with pytest.raises(ValueError, match="no chunk"):
             TurnBuilder().add(data)
+
+
+@pytest.mark.parametrize(
+    "message", [{"content": 5}, {"content": [1]}, {"tool_calls": [{"function": {"name": {}}}]},
+                {"tool_calls": [{"function": {"name": "f", "arguments": {"a": 1}}}]}]
+)  # fmt: skip
+def test_what_should_be_text_and_is_not_is_no_answer(message: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="no chat completion"):
+        parse(whole(message))
+    with pytest.raises(ValueError, match="no chunk"):
+        built(chunk(**message))

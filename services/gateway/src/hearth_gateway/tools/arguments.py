@@ -53,9 +53,11 @@ def parse(text: str, *, cut: bool = False) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ArgumentsError(f"the arguments should be a JSON object, not {_kind(value)}")
     try:
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
-    except ValueError:  # half of a surrogate pair, or 1e999: Python reads them, but they cannot be sent on
-        raise ArgumentsError("the arguments hold a character or a number that does not exist in JSON") from None
+        json.dumps(value, allow_nan=False)
+        orjson.dumps(value)
+    except (ValueError, TypeError):
+        # Half of a surrogate pair, 1e999, more than 64 bits, very deep: Python reads them, but they cannot be sent on.
+        raise ArgumentsError("the arguments hold a character, a number or a depth that cannot be sent on") from None
     return value
 
 
@@ -65,6 +67,8 @@ def schema_problem(schema: Mapping[str, Any]) -> str | None:
         _validator(orjson.dumps(schema))
     except SchemaError as error:
         return f"{error.json_path}: {_short(error.message)}"
+    except Exception as error:  # `$schema: []`, whole numbers of more than 64 bits: each with an exception of its own
+        return _short(f"it cannot be read: {error}")
     return None
 
 

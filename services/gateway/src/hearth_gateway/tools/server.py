@@ -23,6 +23,7 @@ from mcp.shared.dispatcher import ProgressFnT
 from mcp_types import CONNECTION_CLOSED, INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR, CallToolResult
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
+from hearth_gateway.tools.arguments import schema_problem
 from hearth_gateway.tools.breaker import Breaker, Circuit
 from hearth_gateway.tools.config import Presentation, ServerConfig
 from hearth_gateway.tools.connection import SESSION_GONE, UNREACHED, connected
@@ -94,6 +95,9 @@ def offered(label: str, prefix: str, config: ServerConfig, listed: Iterable[mcp_
         description, parameters = presented(
             f"{label}.tools.{remote}", config.tools.get(remote), described, tool.input_schema
         )
+        if problem := schema_problem(parameters):  # one of these would spoil each request that has it
+            log.warning("servers.%s: the tool %s is left out, its schema is unusable: %s", label, remote, problem)
+            continue
         tools.append(
             Tool(
                 name=name,

@@ -13,12 +13,12 @@ def parse(completion: Mapping[str, Any]) -> Turn:
         choice = completion["choices"][0]
         message = choice["message"]
         calls = tuple(
-            Call(call.get("id") or "", call["function"]["name"], call["function"].get("arguments") or "")
+            Call(_text(call.get("id")), _text(call["function"]["name"]), _text(call["function"].get("arguments")))
             for call in message.get("tool_calls") or []
         )
-        finish_reason = choice.get("finish_reason") or "stop"
-        return Turn(message.get("content") or "", calls, finish_reason, Usage.parse(completion.get("usage")))
-    except (KeyError, IndexError, TypeError, AttributeError):
+        finish_reason = _text(choice.get("finish_reason")) or "stop"
+        return Turn(_text(message.get("content")), calls, finish_reason, Usage.parse(completion.get("usage")))
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError):
         raise ValueError("the engine's answer is no chat completion") from None
 
 
@@ -39,16 +39,16 @@ class TurnBuilder:
             if not chunk["choices"]:
                 return ""
             choice = chunk["choices"][0]
-            self.finish_reason = choice.get("finish_reason") or self.finish_reason
+            self.finish_reason = _text(choice.get("finish_reason")) or self.finish_reason
             delta = choice.get("delta") or {}
             for part in delta.get("tool_calls") or []:
-                parts = self._calls.setdefault(part.get("index") or 0, _Parts())
+                parts = self._calls.setdefault(int(part.get("index") or 0), _Parts())
                 function = part.get("function") or {}
-                parts.id = parts.id or part.get("id") or ""
-                parts.name = function.get("name") or parts.name
-                parts.arguments += function.get("arguments") or ""
-            content: str = delta.get("content") or ""
-        except (KeyError, IndexError, TypeError, AttributeError):
+                parts.id = parts.id or _text(part.get("id"))
+                parts.name = _text(function.get("name")) or parts.name
+                parts.arguments += _text(function.get("arguments"))
+            content = _text(delta.get("content"))
+        except (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError):
             raise ValueError("the engine's answer is no chunk of a chat completion") from None
         if content:
             self._content.append(content)
@@ -70,3 +70,10 @@ class _Parts:
     id: str = ""
     name: str = ""
     arguments: str = ""
+
+
+def _text(value: Any) -> str:
+    """Raises TypeError for what is neither text nor nothing."""
+    if not isinstance(value, str | None):
+        raise TypeError
+    return value or ""
