@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 engine := docker/provide-engine.sh; docker/provide-base.sh; . docker/host.sh
 host := . docker/host.sh
 
-.PHONY: soak help up down logs build quantize reload smoke quality doctor test unit integration e2e lint lock bench-gateway bench bench-memory bench-start
+.PHONY: push sign verify ship soak help up down logs build quantize reload smoke quality doctor test unit integration e2e lint lock bench-gateway bench bench-memory bench-start
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' Makefile
@@ -55,6 +55,12 @@ quality: ## what quantizing cost in quality; BACKEND=auto-gptq shows the other b
 
 bench: .venv/ready ## 16 bit and INT4, stock vLLM and ours, one after the other; writes reports/bench.html; PROFILE=cpu, gpu
 	@$(engine); docker/bench.sh
+
+push: .venv/ready ## bake for HEARTH_REGISTRY and push, with SBOM and provenance; dist/ gets compose.lock.yaml (docs/release.md)
+	@$(engine); docker/provide-signing.sh; docker/push.sh
+
+sign verify: ## (sign, verify) the images of dist/compose.lock.yaml with HEARTH_SIGNING_KEY, or keyless (docs/release.md)
+	@docker/provide-signing.sh; docker/sign.sh $@
 
 doctor: ## check this machine and say what to do
 	@docker/doctor.sh
