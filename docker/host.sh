@@ -68,8 +68,8 @@ bake() {
     mapfile -t arguments < <(runtime_contexts)
     for argument; do
         case $argument in
-            cpu | engine-cpu) engine=engine-cpu ;;
-            gpu | engine-cuda) engine=engine-cuda ;;
+            cpu | engine-cpu) engine="engine-cpu" ;;
+            gpu | engine-cuda) engine="engine-cuda" ;;
             *) continue ;;
         esac
         bake_file "labels-$engine" || return

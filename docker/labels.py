@@ -1,4 +1,4 @@
-"""labels.py ACCELERATOR HEARTH.JSON REQUIREMENTS: prints what an engine's image says of its weights, as a file for Bake.
+"""labels.py ACCELERATOR HEARTH.JSON REQUIREMENTS: prints what an engine's image says of its weights for Bake.
 
 Runs in the build, by Debian's Python alone. Figures are those that the gates judged; an artifact without an evaluation
 has none. docs/release.md says what each label means.

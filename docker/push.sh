@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# push.sh: bakes the images of COMPOSE_PROFILES for HEARTH_REGISTRY and pushes them with SBOM and provenance. dist/ then has
-# what a release consists of: compose.lock.yaml (every image by its digest), sbom/, provenance/, and hearth-VERSION.tar.gz,
+# push.sh: bakes the images of COMPOSE_PROFILES for HEARTH_REGISTRY and pushes them with SBOM and provenance. DIST (dist/) then
+# has what a release consists of: compose.lock.yaml (every image by its digest), sbom/, provenance/, and hearth-VERSION.tar.gz,
 # which is all that a box needs to pull and start it.
 set -euo pipefail
 . docker/lib.sh
+export PATH="$PATH:/opt/hearth-docker/usr/bin"
 
+dist=${DIST:-dist}
 settings() { (. docker/host.sh; printf '%s\n' "${HEARTH_REGISTRY:-}" "${HEARTH_VERSION:-0.1.0}" "$COMPOSE_PROFILES"); }
 { read -r registry; read -r version; read -r profiles; } < <(settings)
 [ -n "$registry" ] || die "HEARTH_REGISTRY names the registry to push to, with a slash at its end: ghcr.io/me/"
@@ -19,6 +21,7 @@ export HEARTH_REVISION HEARTH_CREATED HEARTH_SOURCE HEARTH_BASE_DIGEST HEARTH_RU
 
 # In a subshell each: what host.sh finds out (recipe, weights) differs between the profiles.
 push_profile() (
+    # shellcheck disable=SC2030,SC2031
     export COMPOSE_PROFILES=$1
     . docker/host.sh
     case $1 in
@@ -36,15 +39,15 @@ push_profile() (
         docker push --quiet "$image"
     done
     bake "$1"
-    bake --print "$1" 2>/dev/null | .venv/bin/python docker/publish.py dist
+    bake --print "$1" 2>/dev/null | .venv/bin/python docker/publish.py "$dist"
 )
 
-mkdir -p dist
+mkdir -p "$dist"
 for profile in ${profiles//,/ }; do push_profile "$profile"; done
 
 folder=hearth-$version
-rm -rf "dist/$folder" && mkdir "dist/$folder"
-cp -r compose.yaml config dist/compose.lock.yaml "dist/$folder"
-{ cat .env; printf '%s\n' "COMPOSE_FILE=compose.yaml:compose.lock.yaml" "HEARTH_REGISTRY=$registry" "HEARTH_VERSION=$version"; } > "dist/$folder/.env"
-tar -C dist --owner 0 --group 0 -czf "dist/$folder.tar.gz" "$folder" && rm -r "dist/${folder:?}"
-say "pushed; dist/ has compose.lock.yaml, sbom/, provenance/ and $folder.tar.gz"
+mkdir -p "$dist/$folder"
+cp -r compose.yaml config "$dist/compose.lock.yaml" "$dist/$folder"
+{ cat .env; printf '%s\n' "COMPOSE_FILE=compose.yaml:compose.lock.yaml" "HEARTH_REGISTRY=$registry" "HEARTH_VERSION=$version"; } > "$dist/$folder/.env"
+tar -C "$dist" --owner 0 --group 0 -czf "$dist/$folder.tar.gz" "$folder" && rm -r "${dist:?}/$folder"
+say "pushed; $dist has compose.lock.yaml, sbom/, provenance/ and $folder.tar.gz"

@@ -13,7 +13,7 @@ made_from() {
     echo "$text"
     # shellcheck disable=SC2046  # one word each
     cat $(grep -oE 'docker/(requirements|tools)/[a-z.-]+' <<<"$text") /dev/null
-    for stage in $(sed -nE 's/^FROM ([^ ]+) AS .*/\1/p; s/^COPY .*--from=([a-z-]+) .*/\1/p' <<<"$text"); do made_from "$stage"; done
+    sed -nE 's/^FROM ([^ ]+) AS .*/\1/p; s/^COPY .*--from=([a-z-]+) .*/\1/p' <<<"$text" | while read -r stage; do made_from "$stage"; done
 }
 
 # The name of a runtime's image in a registry.

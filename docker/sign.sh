@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# sign.sh sign|verify: every image that dist/compose.lock.yaml (or LOCK) names, by its digest: one signature covers image, SBOM
+# sign.sh sign|verify: every image that DIST/compose.lock.yaml (dist/) names, by its digest: one signature covers image, SBOM
 # and provenance.
 #   HEARTH_SIGNING_KEY  cosign.key to sign with, cosign.pub to verify with (`cosign generate-key-pair` makes them)
 #   without it          keyless: the workflow's identity signs, HEARTH_SIGNER (its URL, a regular expression) is demanded
@@ -7,7 +7,7 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 export PATH="$PATH:/opt/hearth-docker/usr/bin"
 
-lock=${LOCK:-dist/compose.lock.yaml} key=${HEARTH_SIGNING_KEY:-}
+lock=${DIST:-dist}/compose.lock.yaml key=${HEARTH_SIGNING_KEY:-}
 [ -f "$lock" ] || die "$lock: is missing; 'make push' writes it, and a release has it"
 mapfile -t images < <(sed -nE 's/^ *image: ([^ ]+@sha256:[0-9a-f]{64})$/\1/p' "$lock")
 [ ${#images[@]} -gt 0 ] || die "$lock: names no image by its digest"
