@@ -47,9 +47,8 @@ def provenance(target: str, spec: dict[str, Any], started: datetime) -> dict[str
     """SLSA's predicate: which commit was built, by which settings of the bake file, on which images."""
     labels = spec["labels"]
     source = labels["org.opencontainers.image.source"]
-    runtime = spec["contexts"][f"runtime-{RUNTIMES.get(target, target.rpartition('-')[2])}"].removeprefix(
-        "docker-image://"
-    )
+    context = spec["contexts"][f"runtime-{RUNTIMES.get(target, target.rpartition('-')[2])}"]
+    runtime, _, runtime_digest = context.removeprefix("docker-image://").partition("@sha256:")
     commit = labels["org.opencontainers.image.revision"]
     return {
         "buildDefinition": {
@@ -57,7 +56,7 @@ def provenance(target: str, spec: dict[str, Any], started: datetime) -> dict[str
             "externalParameters": {"target": target, "args": spec.get("args", {}), "labels": labels},
             "resolvedDependencies": [
                 {"uri": f"git+{source}", "digest": {"gitCommit": commit}},
-                {"uri": f"docker://{runtime}", "digest": {"sha256": digest(runtime).removeprefix("sha256:")}},
+                {"uri": f"docker://{runtime}", "digest": {"sha256": runtime_digest}},
             ],
         },
         "runDetails": {

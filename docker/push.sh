@@ -2,6 +2,7 @@
 # push.sh: bakes the images of COMPOSE_PROFILES for HEARTH_REGISTRY and pushes them with SBOM and provenance. DIST (dist/) then
 # has what a release consists of: compose.lock.yaml (every image by its digest), sbom/, provenance/, and hearth-VERSION.tar.gz,
 # which is all that a box needs to pull and start it.
+#   HEARTH_RENEW=1  makes the runtimes anew although the registry has them: security updates of the base
 set -euo pipefail
 . docker/lib.sh
 export PATH="$PATH:/opt/hearth-docker/usr/bin"
@@ -32,10 +33,15 @@ push_profile() (
     esac
     for name in "${needed[@]}"; do
         image=$(runtime "$name" "$registry")
-        in_registry "$image" && continue
-        say "making $image, which the registry has not"
-        mapfile -t contexts < <(runtime_contexts)
-        bake_file "${contexts[@]}" --set "runtime-$name.tags=$image" "runtime-$name"
+        if [ -n "${HEARTH_RENEW:-}" ]; then
+            say "making $image anew, with today's Debian packages"
+            bake_file --no-cache --set "runtime-$name.tags=$image" "runtime-$name"
+        else
+            ! in_registry "$image" >/dev/null || continue
+            say "making $image, which the registry has not"
+            mapfile -t contexts < <(runtime_contexts)
+            bake_file "${contexts[@]}" --set "runtime-$name.tags=$image" "runtime-$name"
+        fi
         docker push --quiet "$image"
     done
     bake "$1"

@@ -19,14 +19,15 @@ made_from() {
 # The name of a runtime's image in a registry.
 runtime() { echo "${2}hearth-runtime:$1-$(made_from "runtime-$1" | sha256sum | cut -c1-16)"; }
 
-in_registry() { docker buildx imagetools inspect "$1" >/dev/null 2>&1; }
+# Prints an image's digest, fails where the registry has it not.
+in_registry() { docker buildx imagetools inspect "$1" 2>/dev/null | sed -n 's/^Digest: *//p' | grep .; }
 
-# Bake's arguments that take from HEARTH_RUNTIMES what is there.
+# Bake's arguments that take from HEARTH_RUNTIMES what is there; by digest, since this engine may hold an older one.
 runtime_contexts() {
-    local name
+    local name image digest
     [ -n "${HEARTH_RUNTIMES:-}" ] || return 0
     for name in "${runtimes[@]}"; do
-        name_in_registry=$(runtime "$name" "$HEARTH_RUNTIMES")
-        ! in_registry "$name_in_registry" || printf -- '--set\n*.contexts.runtime-%s=docker-image://%s\n' "$name" "$name_in_registry"
+        image=$(runtime "$name" "$HEARTH_RUNTIMES")
+        ! digest=$(in_registry "$image") || printf -- '--set\n*.contexts.runtime-%s=docker-image://%s@%s\n' "$name" "$image" "$digest"
     done
 }
