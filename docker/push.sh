@@ -21,14 +21,15 @@ HEARTH_BASE_DIGEST=$(docker image inspect -f '{{range .RepoDigests}}{{.}}{{"\n"}
 export HEARTH_REVISION HEARTH_CREATED HEARTH_SOURCE HEARTH_BASE_DIGEST HEARTH_RUNTIMES=$registry
 
 # In a subshell each: what host.sh finds out (recipe, weights) differs between the profiles.
-push_profile() (
+push_part() (
     # shellcheck disable=SC2030,SC2031
     export COMPOSE_PROFILES=$1
     . docker/host.sh
     case $1 in
-        cpu) needed=(gateway cpu) ;;
-        gpu) needed=(gateway cuda) ;;
-        tools) needed=(node commands browser search egress) ;;
+        cpu) target=engine-cpu needed=(cpu) ;;
+        gpu) target=engine-cuda needed=(cuda) ;;
+        tools) target=tools needed=(node commands browser search egress) ;;
+        gateway) target=gateway needed=(gateway) ;;
         *) die "COMPOSE_PROFILES: unknown profile $1; allowed: cpu, gpu, tools" ;;
     esac
     for name in "${needed[@]}"; do
@@ -44,12 +45,13 @@ push_profile() (
         fi
         docker push --quiet "$image"
     done
-    bake "$1"
-    bake --print "$1" 2>/dev/null | .venv/bin/python docker/publish.py "$dist"
+    bake "$target"
+    bake --print "$target" 2>/dev/null | .venv/bin/python docker/publish.py "$dist"
 )
 
 mkdir -p "$dist"
-for profile in ${profiles//,/ }; do push_profile "$profile"; done
+[[ ,$profiles, != *,[cg]pu,* ]] || profiles=gateway,$profiles
+for part in ${profiles//,/ }; do push_part "$part"; done
 
 folder=hearth-$version
 mkdir -p "$dist/$folder"

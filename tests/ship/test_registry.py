@@ -213,6 +213,19 @@ def test_a_local_build_does_not_change_with_every_commit() -> None:
         assert named == {"title", "description", "version", "base.name"}
 
 
+def test_labels_touch_no_layer(release: Release) -> None:
+    layers = set()
+    for revision in ("a", "b"):
+        env = release.env | {"HEARTH_VERSION": f"{VERSION}-{revision}", "HEARTH_REVISION": revision}
+        host("bake gateway", env)
+        image = release.image(f"hearth-gateway:{env['HEARTH_VERSION']}")
+        inspect = ["docker", "image", "inspect", "-f", "{{.RootFS.Layers}} {{.Config.Labels}}", image]
+        found, labels = subprocess.run(inspect, capture_output=True, text=True, check=True).stdout.split("] ")
+        assert f"image.revision:{revision}" in labels
+        layers.add(found)
+    assert len(layers) == 1
+
+
 def test_the_sbom_names_python_and_debian_packages(release: Release) -> None:
     attached = release.attested(release.engine, "SBOM")["SPDX"]
     packages = {package["name"]: package["versionInfo"] for package in attached["packages"]}
