@@ -28,15 +28,16 @@ SYFT = {
 }
 
 
-def output(*command: str, **env: str) -> str:
+def output(*command: str, folder: Path | None = None, env: dict[str, str] | None = None) -> str:
     """What it prints; its complaints go on to the terminal. Raises CalledProcessError."""
-    done = subprocess.run(command, env=os.environ | env, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603
-    return done.stdout.strip()
+    return subprocess.run(  # noqa: S603
+        command, cwd=folder, env=os.environ | (env or {}), stdout=subprocess.PIPE, text=True, check=True
+    ).stdout.strip()
 
 
-def oras(image: str, *command: str) -> str:
+def oras(image: str, *command: str, folder: Path | None = None) -> str:
     plain = ["--plain-http"] if image.startswith(("127.0.0.1:", "localhost:")) else []
-    return output("oras", *command, *plain)
+    return output("oras", *command, *plain, folder=folder)
 
 
 def digest(image: str) -> str:
@@ -72,17 +73,16 @@ def attach(image: str, predicates: dict[str, Any]) -> str:
     subject = [{"name": f"pkg:docker/{repository}", "digest": {"sha256": manifest.removeprefix("sha256:")}}]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        annotations: dict[str, dict[str, str]] = {}
-        for number, (kind, predicate) in enumerate(predicates.items()):
+        annotations = {f"{number}.json": {"in-toto.io/predicate-type": kind} for number, kind in enumerate(predicates)}
+        for file, (kind, predicate) in zip(annotations, predicates.items(), strict=True):
             statement = {"_type": "https://in-toto.io/Statement/v0.1", "predicateType": kind, "subject": subject}
-            (folder / f"{number}.json").write_text(json.dumps(statement | {"predicate": predicate}), "utf-8")
-            annotations[f"{number}.json"] = {"in-toto.io/predicate-type": kind}
+            (folder / file).write_text(json.dumps(statement | {"predicate": predicate}), "utf-8")
         (folder / "annotations").write_text(json.dumps(annotations))
         (folder / "config").write_text(json.dumps({"os": "unknown", "architecture": "unknown", "config": {}}))
         pushed = oras(
             image, "push", repository, "--image-spec", "v1.0", "--format", "go-template={{.digest}}",
-            "--config", f"{folder}/config:application/vnd.oci.image.config.v1+json", "--disable-path-validation",
-            "--annotation-file", f"{folder}/annotations", *(f"{folder}/{file}:{IN_TOTO}" for file in annotations),
+            "--config", "config:application/vnd.oci.image.config.v1+json", "--annotation-file", "annotations",
+            *(f"{file}:{IN_TOTO}" for file in annotations), folder=folder,
         )  # fmt: skip
         descriptor = {
             "digest": pushed,
@@ -111,7 +111,7 @@ def publish(target: str, spec: dict[str, Any], dist: Path) -> str:
     output("docker", "push", "--quiet", image)
     say(f"listing what is in {image}")
     syft = Path(sys.executable).with_name("syft")
-    output(str(syft), "scan", f"docker:{image}", "--quiet", "--output", f"spdx-json={dist}/sbom/{file}", **SYFT)
+    output(str(syft), "scan", f"docker:{image}", "--quiet", "--output", f"spdx-json={dist}/sbom/{file}", env=SYFT)
     made = provenance(target, spec, started)
     (dist / "provenance" / file).write_text(json.dumps(made, indent=1), "utf-8")
     pinned = attach(image, {SPDX: json.loads((dist / "sbom" / file).read_text("utf-8")), SLSA: made})
