@@ -153,11 +153,13 @@ def up(box: tuple[SecondEngine, Path], release: Release, **env: str) -> dict[str
         engine.run("docker", "compose", *command, cwd=folder, env=env)
 
     compose("pull", "--quiet")
-    compose("up", "--detach", "--no-build", "--wait", "--wait-timeout", "300")
+    compose("up", "--detach", "--wait", "--wait-timeout", "300")
     try:
         smoke = ["smoke", "--url", "http://127.0.0.1:8080"]
         engine.run("docker", "run", "--rm", "--network", "host", release.gateway, *smoke)
-        ran = engine.run("docker", "ps", "--format", '{{.Label "com.docker.compose.service"}} {{.Image}}').stdout
+        containers = engine.run("docker", "ps", "--quiet").stdout.split()
+        image = '{{index .Config.Labels "com.docker.compose.service"}} {{.Config.Image}}'
+        ran = engine.run("docker", "inspect", "--format", image, *containers).stdout
         return dict(line.split() for line in ran.splitlines())
     finally:
         compose("down", "--timeout", "5")
