@@ -59,7 +59,9 @@ bench: .venv/ready ## 16 bit and INT4, stock vLLM and ours, one after the other;
 push: .venv/ready ## bake for HEARTH_REGISTRY and push, with SBOM and provenance; dist/ gets compose.lock.yaml (docs/release.md)
 	@$(engine); docker/provide-signing.sh; docker/push.sh
 
-sign verify: ## (sign, verify) the images of dist/compose.lock.yaml with HEARTH_SIGNING_KEY, or keyless (docs/release.md)
+sign: ## sign the images of dist/compose.lock.yaml: with HEARTH_SIGNING_KEY, or keyless in the release workflow
+verify: ## check their signatures: HEARTH_SIGNING_KEY or HEARTH_SIGNER says whose they must be (docs/release.md)
+sign verify:
 	@docker/provide-signing.sh; docker/sign.sh $@
 
 doctor: ## check this machine and say what to do
