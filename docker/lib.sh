@@ -21,4 +21,22 @@ debian_mirror() {
     echo "${uri%/}"
 }
 
+# unpack_from_trixie FOLDER PACKAGE…: programs that bookworm has not, or too old. They run on bookworm's libc, in a folder of
+# their own; apt's state stays as it is.
+unpack_from_trixie() (
+    folder=$1; shift
+    mirror=${HEARTH_DEBIAN_MIRROR:-$(debian_mirror bookworm)}
+    [ -n "$mirror" ] || die "apt knows no source for bookworm: is this Debian 12? HEARTH_DEBIAN_MIRROR=URL names one"
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$folder"
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main" > "$work/sources.list"
+    apt=(-qq -o "Dir::Etc::sourcelist=$work/sources.list" -o Dir::Etc::sourceparts=/dev/null
+         -o "Dir::State::Lists=$work/lists" -o "Dir::Cache=$work/cache" -o Acquire::Languages=none
+         -o APT::Sandbox::User=root)
+    apt-get "${apt[@]}" update
+    cd "$work" && apt-get "${apt[@]}" download "$@"
+    for deb in *.deb; do dpkg -x "$deb" "$folder"; done
+)
+
 debian_with_root() { [ "$(id -u)" = 0 ] && grep -q '^ID=debian' /etc/os-release 2>/dev/null; }

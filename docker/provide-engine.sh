@@ -36,19 +36,9 @@ install_engine() {
     say "$problem: installing one from Debian's packages into $home (HEARTH_INSTALL_DOCKER=0 refuses instead)"
     apt_install ca-certificates iptables runc tini
     local work; work=$(mktemp -d)
-    trap 'rm -rf "$work"' RETURN
-    mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$work/root"
-    local mirror=${HEARTH_DEBIAN_MIRROR:-$(debian_mirror bookworm)}
-    [ -n "$mirror" ] || die "apt knows no source for bookworm: is this Debian 12? HEARTH_DEBIAN_MIRROR=URL names one"
-    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main" > "$work/sources.list"
-    local apt=(-qq -o "Dir::Etc::sourcelist=$work/sources.list" -o Dir::Etc::sourceparts=/dev/null
-               -o "Dir::State::Lists=$work/lists" -o "Dir::Cache=$work/cache" -o Acquire::Languages=none
-               -o APT::Sandbox::User=root)
-    apt-get "${apt[@]}" update
-    (cd "$work" && apt-get "${apt[@]}" download docker.io docker-cli containerd docker-buildx docker-compose)
-    local deb; for deb in "$work"/*.deb; do dpkg -x "$deb" "$work/root"; done
-    ln -sf /usr/bin/tini-static "$work/root/usr/bin/docker-init"   # for `docker run --init`
-    rm -rf "$home" && mv "$work/root" "$home" && chmod 755 "$home"
+    unpack_from_trixie "$work" docker.io docker-cli containerd docker-buildx docker-compose
+    ln -sf /usr/bin/tini-static "$work/usr/bin/docker-init"   # for `docker run --init`
+    rm -rf "$home" && mv "$work" "$home" && chmod 755 "$home"
     mkdir -p /usr/libexec/docker/cli-plugins
     ln -sf "$home"/usr/libexec/docker/cli-plugins/* /usr/libexec/docker/cli-plugins/
     command -v docker >/dev/null && [ "$(command -v docker)" != "$home/usr/bin/docker" ] || ln -sf "$home/usr/bin/docker" /usr/local/bin/docker

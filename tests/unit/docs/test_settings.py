@@ -59,7 +59,7 @@ def test_what_the_gateway_keeps_is_in_a_volume_that_its_user_may_write() -> None
     gateway = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["gateway"]
     file = Path(gateway["environment"]["HEARTH_RESPONSES_FILE"].removeprefix("${HEARTH_RESPONSES_FILE-").rstrip("}"))
     assert f"gateway-data:{file.parent}" in gateway["volumes"]
-    stage = (ROOT / "docker/Dockerfile").read_text().split("FROM base AS gateway\n")[1].split("\nFROM ")[0]
+    stage = (ROOT / "docker/Dockerfile").read_text().split("\nFROM runtime-gateway AS gateway\n")[1].split("\nFROM ")[0]
     assert f"install -d -m 700 -o 1000 -g 1000 {file.parent}\n" in stage
 
 
