@@ -66,8 +66,8 @@ file=${1:?backup.sh FILE}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/host"
-kept=(.env config compose.override.yaml secrets)
-for each in "${HEARTH_API_KEYS_FILE:-}" "${HEARTH_APPROVAL_KEY_FILE:-}" "${HEARTH_SEARCH_API_KEY_FILE:-}"; do
+kept=(.env config compose.override.yaml)
+for each in "$HEARTH_SECRETS" "${HEARTH_APPROVAL_KEY_FILE:-}" "${HEARTH_SEARCH_API_KEY_FILE:-}"; do
     [[ -z $each || $each == /* ]] || kept+=("$each")
     [[ $each != /* ]] || say "$each is outside of this folder and is not in the backup"
 done

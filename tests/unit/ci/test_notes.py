@@ -26,7 +26,7 @@ RUN = Run(
 PAGE = """# Releases
 
 ## Verify
-With [cosign](https://docs.sigstore.dev/), see [gates](operations.md#quality-gates) and [below](#update).
+With [cosign](https://docs.sigstore.dev/), see [gates](models.md#quality-gates) and [below](#update).
 
     cosign verify NAME
 
@@ -71,7 +71,7 @@ def test_what_is_not_at_hand_leaves_no_empty_table() -> None:
 def test_links_of_the_page_lead_into_the_repository_of_that_version(page: Path) -> None:
     found = notes.section(page, "Verify", "https://example.com/me/hearth", "1.2.0")
     base = "https://example.com/me/hearth/blob/1.2.0/docs"
-    assert f"[gates]({base}/operations.md#quality-gates)" in found
+    assert f"[gates]({base}/models.md#quality-gates)" in found
     assert f"[below]({base}/release.md#update)" in found
     assert "[cosign](https://docs.sigstore.dev/)" in found
     assert "Not in the notes" not in found
