@@ -253,7 +253,7 @@ def _written(schema: str) -> Any:
 
 
 def _check_repetition(value: Any, name: str, settings: Settings) -> None:
-    """Bound what a schema says in few bytes and the engine's compiler writes out: a list of 10^9 items ends the engine."""
+    """Bound what a schema says in few bytes and the compiler writes out: a list of 10^9 items ended the engine."""
     waiting = [value]
     while waiting:
         match waiting.pop():
