@@ -28,24 +28,10 @@ def eventually(condition: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize("service", [*SERVERS, "tool-egress"])
-def test_no_privileges(tools: Tools, service: str) -> None:
-    container = tools.container(service)
-    config = container.attrs["HostConfig"]
-    assert config["ReadonlyRootfs"]
-    assert config["CapDrop"] == ["ALL"]
-    assert "no-new-privileges:true" in config["SecurityOpt"]
-    assert 0 < config["Memory"] == config["MemorySwap"]
-    assert config["PidsLimit"] > 0
+def test_no_more_than_its_share(tools: Tools, service: str) -> None:
+    config = tools.container(service).attrs["HostConfig"]
+    assert config["Memory"] == config["MemorySwap"]
     assert config["NanoCpus"] > 0
-    assert not config["PortBindings"]
-    assert container.attrs["Config"]["User"] == "1000:1000"
-    status = dict(line.split(":\t") for line in container.exec_run(["cat", "/proc/1/status"])[1].decode().splitlines())
-    assert status["Uid"].split() == ["1000"] * 4
-    assert int(status["CapEff"], 16) == 0
-    assert status["NoNewPrivs"] == "1"
-    code, out = container.exec_run(["touch", "/opt/x", "/etc/x", "/usr/x"])
-    assert code != 0
-    assert out.count(b"Read-only file system") == 3
 
 
 @pytest.mark.parametrize("service", ["tool-files", "tool-commands"])
@@ -117,6 +103,50 @@ def test_files_stay_in_the_workspace(tools: Tools) -> None:
     assert tools.container("tool-files").exec_run(["ls", "-A", "/tmp"])[1] == b""
     assert tools.call("tool-search", "search", query="root bin nologin")[0].startswith("Nothing found")
     tools.run("rm leak.txt etc dangling.txt")
+
+
+def test_no_way_of_writing_a_path_leads_out(tools: Tools) -> None:
+    """The last ones are links that the commands' server makes."""
+    tools.run(
+        "mkdir sub; ln -s .. parent;ln -s /proc/self/root root; ln -s /proc/self/environ self; ln -s /proc/self/cwd cwd"
+    )
+    paths = [
+        "/workspace/./../etc/passwd", "/workspace/sub/../../etc/passwd", "sub/../../etc/passwd", "//etc/passwd",
+        "/proc/self/environ", "/proc/self/root/etc/passwd", "/run/tool/mcp.sock", "/opt/tools/confined.cjs", "~/x",
+        "~root/x", "file:///etc/passwd", "/workspace\u2215..\u2215..\u2215etc\u2215passwd",
+        "..\uff0f..\uff0fetc/passwd",
+        "%2e%2e/%2e%2e/etc/passwd", "..%c0%af..%c0%afetc/passwd", "/etc/passwd\x00.txt", "notes\x00",
+        "/WORKSPACE/../etc/passwd", "/workspace-evil/x", "....//....//etc/passwd", "x" * 5000, "root/etc/passwd",
+        "self", "cwd/../etc/passwd", "parent/etc/passwd",
+    ]  # fmt: skip
+    for tool, more in (
+        ("read_file", {}),
+        ("list_directory", {}),
+        ("search_files", {"pattern": "*"}),
+        ("edit_file", {"edits": [{"oldText": "a", "newText": "b"}]}),
+    ):
+        refused = tools.calls("tool-files", *[(tool, {"path": path} | more) for path in paths])
+        assert [(path, is_error) for path, (_, is_error) in zip(paths, refused, strict=True) if not is_error] == []
+        assert not any("root:" in text or "HEARTH_SOCKET=" in text for text, _ in refused)
+    tools.run("rm -r sub root self cwd parent")
+
+
+def test_a_hard_link_to_elsewhere_cannot_be_made(tools: Tools) -> None:
+    said, is_error = tools.run("ln /etc/passwd hard; ls hard")
+    assert is_error
+    assert "hard link" in said
+
+
+def test_named_pipes_and_sockets_are_no_files(tools: Tools) -> None:
+    """Who opens a pipe waits for its other end: node has four threads for files, and then none."""
+    tools.run("mkfifo pipe; ln -s pipe to-pipe")
+    names = ["pipe", "to-pipe"] * 4
+    reads = tools.calls("tool-files", *[("read_file", {"path": name}) for name in names])
+    assert [is_error for _, is_error in reads] == [True] * 8
+    assert tools.calls("tool-files", ("write_file", {"path": "pipe", "content": "x"}))[0][1]
+    assert tools.call("tool-search", "search", query="pipe")[1] is False
+    assert tools.call("tool-files", "list_directory", path=".")[1] is False
+    tools.run("rm pipe to-pipe")
 
 
 def test_commands_reach_nothing(tools: Tools) -> None:
@@ -204,6 +234,43 @@ def test_the_browser_is_refused_all_else(tools: Tools, url: str, why: str) -> No
     assert why in read
     assert "Longjing" not in read
     assert "root:" not in read
+
+
+def test_the_browser_is_refused_the_same_in_other_words(tools: Tools) -> None:
+    """Addresses written in other ways, redirects of a listed page, pages of the browser's own."""
+    wanted = {
+        "http://2130706433:8000/": "127.0.0.1 has a private address",
+        "http://0x7f.1:8000/": "127.0.0.1 has a private address",
+        "http://0177.0.0.1:8000/": "127.0.0.1 has a private address",
+        "http://2852039166/latest/meta-data/": "169.254.169.254 has a private address",
+        "http://[::ffff:169.254.169.254]/latest/meta-data/": "has a private address",
+        "http://[::ffff:7f00:1]:3128/": "has a private address",
+        "http://0/": "0.0.0.0 has a private address",
+        "http://127.0.0.1.:8000/": "has a private address",
+        "http://①②⑦.⓪.⓪.①:8000/": "127.0.0.1 has a private address",
+        "http://site@unlisted:8000/": "unlisted has a private address",
+        "http://site:8000/to?http://unlisted:8000/": "unlisted has a private address",
+        "http://site:8000/to?http://169.254.169.254/": "169.254.169.254 has a private address",
+        "http://site:8000/to?http://tool-egress:3128/squid-internal-mgr/info": "403 Forbidden",
+        "http://site:8000/to?file:///etc/passwd": "ERR_UNSAFE_REDIRECT",
+        "http://egress:3128/squid-internal-mgr/config": "403 Forbidden",
+        "view-source:file:///etc/passwd": "blocked",
+        "view-source:view-source:file:///proc/self/environ": "blocked",
+        "blob:file:///etc/passwd": "blocked",
+        "data:text/html,x": "blocked",
+        "javascript:1": "blocked",
+        "chrome://version": "blocked",
+        "chrome://net-export": "blocked",
+        "devtools://devtools/bundled/inspector.html": "blocked",
+        "filesystem:http://site:8000/temporary/x": "blocked",
+    }
+    visits = [[("browser_navigate", {"url": url}), ("browser_snapshot", {})] for url in wanted]
+    heard = [text for text, _ in tools.calls("tool-browser", *[call for visit in visits for call in visit])]
+    for number, (url, why) in enumerate(wanted.items()):
+        read = "\n".join(heard[2 * number : 2 * number + 2])
+        assert why in read, (url, read)
+        assert "Longjing" not in read
+        assert "root:" not in read
 
 
 @pytest.mark.parametrize(("allow", "private"), [("*", ""), (".a.example,b.example", ".corp.example,wiki"), ("", "")])

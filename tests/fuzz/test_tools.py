@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 import yaml
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from mcp_types import CallToolResult, TextContent
@@ -137,6 +137,8 @@ class TestEngine:
         is_turn(said)
         assert said.content == shown
 
+    @example([b"data: "])
+    @example([b"data: {},{}"])
     @given(
         st.lists(st.binary(max_size=20) | nearly_json(CHUNK).map(lambda text: b"data: " + text.encode()), max_size=4)
     )

@@ -218,6 +218,36 @@ class TestStructuredOutput:
         assert problem(structured_outputs={name: "a" * 3000}).param == f"structured_outputs.{name}"
         assert sent(structured_outputs={name: "a+"})["structured_outputs"] == {name: "a+"}
 
+    @pytest.mark.parametrize(
+        "schema",
+        [
+            {"type": "array", "minItems": 10**9}, {"maxItems": 1e9},
+            {"properties": {"a": {"items": {"minLength": 10**6}}}},
+            {"pattern": "a{100000}{10}"}, {"pattern": "((a{100}){100}){100}"}, {"pattern": "a{" + "9" * 30 + "}"},
+            {"patternProperties": {"a{1000000}": {}}}, {"pattern": "a" * 3000}, {"anyOf": [{"minProperties": 2000}]},
+        ],
+    )  # fmt: skip
+    def test_what_a_schema_repeats_is_bounded_wherever_it_is(self, schema: dict[str, Any]) -> None:
+        fixed = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+        assert problem(response_format=fixed).param == "response_format"
+        assert problem(structured_outputs={"json": schema}).param == "structured_outputs"
+        assert problem(structured_outputs={"json": json.dumps(schema)}).param == "structured_outputs"
+        tools = [{"type": "function", "function": {"name": "f", "parameters": schema}}]
+        assert problem(tools=tools, tool_choice="required").param == "tools"
+        assert sent(tools=tools)["tools"] == tools  # nothing is compiled
+
+    @pytest.mark.parametrize("name", ["regex", "grammar"])
+    def test_what_a_pattern_repeats_is_bounded(self, name: str) -> None:
+        assert problem(structured_outputs={name: "(a{1000}){1000}"}).param == f"structured_outputs.{name}"
+
+    def test_usual_schemas_pass(self) -> None:
+        schema = {"properties": {
+            "minItems": {"type": "string", "maxLength": 4000},
+            "id": {"pattern": "^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$"},
+            "days": {"type": "array", "minItems": 1, "maxItems": 366},
+        }}  # fmt: skip
+        assert sent(structured_outputs={"json": schema})["structured_outputs"] == {"json": schema}
+
     @pytest.mark.parametrize("value", [{"structural_tag": "x"}, "x", ["json"]])
     def test_other_constraints_are_refused(self, value: Any) -> None:
         assert problem(structured_outputs=value).param == "structured_outputs"

@@ -6,6 +6,7 @@ send fields of other vendors (`thinking`, `stop_sequences`), and an answer witho
 The engine itself takes any parameter it knows from anyone, so this list is the only guard.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -68,6 +69,14 @@ _MEDIA_PARTS = {"image_url": "image", "video_url": "video", "audio_url": "audio"
 # What Python makes of a body takes up to thirty times its bytes where it is `{"":0},{"":0},…`. A body has no more
 # values than commas and brackets, and in text there are fewer of those than any context holds.
 _MOST_VALUES = 250_000
+
+# What a schema may count to, and a pattern all in all.
+_MOST_REPEATED = {
+    "minItems": 1000, "maxItems": 1000, "minContains": 1000, "maxContains": 1000, "minProperties": 1000,
+    "maxProperties": 1000, "minLength": 10_000, "maxLength": 10_000,
+}  # fmt: skip
+_MOST_TIMES = 100_000
+_REPETITION = re.compile(r"[{,]\s*(\d+)\s*(?=[,}])")
 
 # The engine looks for each of these in every step.
 _MOST_ENTRIES = {"logit_bias": 1024, "stop": 64, "stop_token_ids": 256}
@@ -216,6 +225,7 @@ def _check_grammars(body: Mapping[str, Any], settings: Settings) -> None:
         if response_format.get("type") not in ("text", "json_object", "json_schema"):
             raise bad_request("response_format.type should be text, json_object or json_schema.", "response_format")
         _check_size(response_format, "response_format", settings.max_grammar_bytes)
+        _check_repetition(response_format, "response_format", settings)
     if outputs := body.get("structured_outputs"):
         known = {"json", "json_object", "choice", "regex", "grammar"}
         if not isinstance(outputs, dict) or not outputs.keys() <= known:
@@ -223,9 +233,53 @@ def _check_grammars(body: Mapping[str, Any], settings: Settings) -> None:
         _check_size(outputs, "structured_outputs", settings.max_grammar_bytes)
         for name in ("regex", "grammar"):
             _check_size(outputs.get(name), f"structured_outputs.{name}", settings.max_pattern_bytes)
+            if isinstance(pattern := outputs.get(name), str):
+                where = f"structured_outputs.{name}"
+                _check_pattern(pattern, where, where, settings)
+        schema = outputs.get("json")
+        _check_repetition(_written(schema) if isinstance(schema, str) else schema, "structured_outputs", settings)
     choice, tools = body.get("tool_choice", "auto"), body.get("tools")
     if choice != "none" and (choice != "auto" or _any_strict(tools)):
         _check_size(tools, "tools", settings.max_grammar_bytes)
+        _check_repetition(tools, "tools", settings)
+
+
+def _written(schema: str) -> Any:
+    """The schema in a text; None where it has none, which the engine says."""
+    try:
+        return orjson.loads(schema)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _check_repetition(value: Any, name: str, settings: Settings) -> None:
+    """Bound what a schema says in few bytes and the compiler writes out: a list of 10^9 items ended the engine."""
+    waiting = [value]
+    while waiting:
+        match waiting.pop():
+            case dict() as part:
+                for key, inner in part.items():
+                    most = _MOST_REPEATED.get(key)
+                    if most is not None and isinstance(inner, int | float) and inner > most:
+                        raise bad_request(f"{name}: {key} should be at most {most}.", name)
+                    if key == "pattern" and isinstance(inner, str):
+                        _check_pattern(inner, f"{name}: pattern", name, settings)
+                    if key == "patternProperties" and isinstance(inner, dict):
+                        for pattern in inner:
+                            _check_pattern(pattern, f"{name}: patternProperties", name, settings)
+                waiting += part.values()
+            case list() as part:
+                waiting += part
+
+
+def _check_pattern(pattern: str, what: str, name: str, settings: Settings) -> None:
+    if len(pattern.encode()) > settings.max_pattern_bytes:
+        raise bad_request(f"{what} is too large, at most {settings.max_pattern_bytes} bytes.", name)
+    times = 1
+    for count in _REPETITION.findall(pattern):
+        times *= max(1, int(count[:9]))
+        if len(count) > 9 or times > _MOST_TIMES:
+            raise bad_request(f"{what} repeats too often: its counts together at most {_MOST_TIMES} times.", name)
 
 
 def _any_strict(tools: Any) -> bool:

@@ -191,7 +191,9 @@ def _read(events: bytes) -> list[dict[str, Any]]:
         found.pop()
     try:
         read: list[dict[str, Any]] = orjson.loads(b"[" + b",".join(found) + b"]")
-    except orjson.JSONDecodeError:
+        if len(read) != len(found):  # an event without anything, or with two things
+            raise ValueError
+    except ValueError:
         raise Problem(502, "The engine's answer broke off or was not JSON.", code="engine_broken") from None
     for data, raw in zip(read, found, strict=True):
         if not isinstance(data, dict) or "error" in data:
