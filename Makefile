@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 engine := docker/provide-engine.sh; docker/provide-base.sh; . docker/host.sh
 host := . docker/host.sh
 
-.PHONY: soak help up down logs build quantize reload smoke quality doctor test unit integration e2e lint lock bench-gateway bench bench-memory bench-start
+.PHONY: bundle ship soak help up down logs build quantize reload smoke quality doctor test unit integration e2e lint lock bench-gateway bench bench-memory bench-start
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' Makefile
@@ -40,6 +40,10 @@ quantize: ## quantize HEARTH_RECIPE in a container (on the GPU if there is one) 
 		"/models/$$recipe.yaml" $${HEARTH_BACKEND:+--backend "$$HEARTH_BACKEND"} \
 		--work "/weights/.$$recipe.work" --out "/$$made" $(ARGS)
 
+bundle: .venv/ready ## one archive for a box without a network, into dist/ (DIST); SPLIT=2G cuts it; resumes where it stopped
+	@$(engine); bake $${COMPOSE_PROFILES//,/ }
+	.venv/bin/python docker/bundle/write.py $(if $(DIST),--out "$(DIST)") $(if $(SPLIT),--split "$(SPLIT)")
+
 reload: ## bring a change of SERVICE (default: gateway) into the running stack, touching nothing else
 	@$(host); service=$(or $(SERVICE),gateway)
 	bake "$$service"
@@ -67,11 +71,14 @@ unit integration: .venv/ready
 e2e: .venv/ready ## build the images, start the cpu profile, talk to it
 	@$(engine); .venv/bin/pytest -q tests/e2e --timeout 900 --session-timeout 3600 --maxfail 10 --durations 20
 
+ship: .venv/ready ## bundle it, install it in an engine without a network, upgrade it there
+	@$(engine); .venv/bin/pytest -q tests/ship --timeout 900 --session-timeout 3600 --maxfail 10 --durations 20
+
 soak: .venv/ready ## 1000 streams for five minutes while clients leave, the engine restarts and tools die; STREAMS, MINUTES
 	@.venv/bin/python -m tests.soak.soak --streams $(or $(STREAMS),1000) --minutes $(or $(MINUTES),5)
 
 lint: .venv/ready ## ruff, mypy, shellcheck
-	@.venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/mypy && .venv/bin/mypy docker/tools/*.py && .venv/bin/shellcheck --external-sources --source-path=SCRIPTDIR docker/*.sh docker/with-ca docker/requirements/lock.sh .ci/run
+	@.venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/mypy && .venv/bin/mypy docker/tools/*.py docker/bundle/*.py && .venv/bin/shellcheck --external-sources --source-path=SCRIPTDIR docker/*.sh docker/bundle/*.sh docker/with-ca docker/requirements/lock.sh .ci/run
 
 bench-gateway: .venv/ready ## the gateway beside direct, nginx and LiteLLM, and with the tool loop; BENCH is the yardstick's folder (docs/benchmarks.md)
 	@[ -x "$(BENCH)/run.sh" ] || { echo "BENCH=FOLDER names the folder of the yardstick's run.sh" >&2; exit 2; }

@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
-# print-usage.sh URL: how to use the stack that just came up.
+# print-usage.sh URL [HINTS]: how to use the stack that just came up.
 url=$1
-model=$(curl -fsS "$url/v1/models" 2>/dev/null | sed -n 's/^{[^[]*\[{"id": *"\([^"]*\)".*/\1/p')
+hints=${2:-make smoke   checks it    make logs   follows it    make down   stops it}
+# Asked by the gateway's Python, since a box may have no curl; with keys on, nobody is told.
+ask="import json, urllib.request as u; print(json.load(u.urlopen('http://127.0.0.1:8080/v1/models'))['data'][0]['id'])"
+model=$(docker compose exec -T gateway python -c "$ask" 2>/dev/null)
 cat <<EOF
 
 hearth is up at $url
@@ -13,5 +16,5 @@ hearth is up at $url
   client = OpenAI(base_url="$url/v1", api_key="none")   # a key only if HEARTH_API_KEYS_FILE is set
   client.chat.completions.create(model="${model:-MODEL}", messages=[{"role": "user", "content": "Hello!"}])
 
-  make smoke   checks it    make logs   follows it    make down   stops it
+  $hints
 EOF

@@ -11,7 +11,7 @@ started=$SECONDS
 
 give_up() {
     docker compose logs --no-log-prefix --tail 30 >&2
-    die "$1: see the log above, and 'make doctor'"
+    die "$1: see the log above$([ ! -e Makefile ] || echo ", and 'make doctor'")"
 }
 
 say "starting the stack (seconds; minutes where a GPU compiles for the first time)"

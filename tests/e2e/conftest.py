@@ -20,6 +20,7 @@ from openai import OpenAI
 ROOT = Path(__file__).parents[2]
 PROJECT = "hearth-test"
 VERSION = os.environ.get("HEARTH_VERSION", "0.1.0")
+HERMETIC = {"COMPOSE_FILE": "compose.yaml"}  # whatever model this checkout serves
 SERVERS = ["tool-files", "tool-commands", "tool-browser", "tool-search"]
 CALLER = f"{PROJECT}-caller"
 CLIENT = Path(__file__).with_name("tools_client.py").read_text()
@@ -35,7 +36,7 @@ def host(command: str, env: dict[str, str] | None = None, check: bool = True) ->
     """Runs a command as the Makefile's recipes do, with what docker/host.sh finds out about this machine."""
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", f". docker/host.sh; {command}"],
-        cwd=ROOT, env=os.environ | (env or {}), capture_output=True, text=True, timeout=1800,
+        cwd=ROOT, env=os.environ | HERMETIC | (env or {}), capture_output=True, text=True, timeout=1800,
     )  # fmt: skip
     assert not check or done.returncode == 0, f"{command}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
     return done
@@ -180,8 +181,9 @@ def tools(stack: Stack) -> Iterator[Tools]:
     """The stack's tool servers; a page on the networks that the proxy is on, under several names; and a container that
     has the servers' sockets, as the gateway has them, and nothing else."""
     client = stack.client
-    # A public address as far as the proxy knows: one that is set aside for documentation.
-    pool = docker.types.IPAMPool(subnet="203.0.113.0/24")
+    # Public addresses as far as the proxy knows: a few of those that are set aside for documentation. They are this
+    # machine's while the tests run, so as few as will do: some machine's package mirror has such an address, too.
+    pool = docker.types.IPAMPool(subnet="198.51.100.240/29")
     public = client.networks.create(f"{PROJECT}_public", ipam=docker.types.IPAMConfig(pool_configs=[pool]))
     page = caller = None
     try:
