@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.e2e.conftest import ROOT, VERSION, host
+from tests.e2e.conftest import HERMETIC, ROOT, VERSION, host
 
 from .engine import SecondEngine, second_engine
 
-PROFILE = {"COMPOSE_PROFILES": "cpu", "HEARTH_PROGRESS": "plain"}
+PROFILE = HERMETIC | {"COMPOSE_PROFILES": "cpu", "HEARTH_PROGRESS": "plain"}
 NAME = f"hearth-{VERSION}-tiny-cpu"
 GATEWAY = f"hearth-gateway:{VERSION}"
 
