@@ -206,6 +206,6 @@ if [ -z "$start" ]; then
     exit
 fi
 export COMPOSE_REMOVE_ORPHANS=true   # services of another bundle's profile
-bash docker/start.sh
+bash docker/bring-up.sh
 address=$(docker compose port gateway 8080)
 bash docker/print-usage.sh "http://${address/0.0.0.0/127.0.0.1}" "In $dir: docker compose ps, logs, stop, up; README.md says more."
