@@ -30,7 +30,7 @@ import zstandard
 
 ROOT = Path(__file__).parents[2]
 CHUNK = 1 << 20
-# On a layer of vLLM a third of the CPU time of gzip -1 and a quarter smaller; every engine new enough for the stack reads it.
+# On a layer of vLLM a third of the CPU time of gzip -1 and a quarter smaller. Every engine that is new enough reads it.
 LEVEL = 3
 MTIME = 946_684_800  # 2000-01-01: the same in each bundle, and not so early that tar would warn
 TELL_EVERY = 10  # seconds
