@@ -169,6 +169,7 @@ merge_settings() {
     [ "$new" != "$old"$'\n' ] || return 0
     keep_copy .env
     (umask 077; printf %s "$new" > "$dir/.env.partial")   # it may hold keys
+    chmod --reference "$dir/.env" "$dir/.env.partial"
     mv "$dir/.env.partial" "$dir/.env"
 }
 
