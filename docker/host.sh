@@ -10,14 +10,6 @@ while IFS='=' read -r name value; do
     [[ -v $name ]] || export "$name=$value"
 done < <(grep -E '^HEARTH_[A-Z_]+=' .env)
 
-# An NVIDIA GPU is usable when the driver answers and Docker can hand the device over (runtime or CDI).
-gpu_usable() {
-    command -v nvidia-smi >/dev/null && nvidia-smi -L 2>/dev/null | grep -q GPU && toolkit_ready
-}
-toolkit_ready() {
-    docker info -f '{{json .Runtimes}}' 2>/dev/null | grep -q nvidia || [ -e /etc/cdi/nvidia.yaml ]
-}
-
 # A CA that the distribution does not ship, in the host's bundle: a TLS-intercepting proxy. Prints the bundle's path.
 custom_ca() {
     local bundle shipped; bundle=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}; shipped=/usr/share/ca-certificates

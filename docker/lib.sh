@@ -1,7 +1,11 @@
 # shellcheck shell=bash
-# Shared by the scripts of this folder: how they speak.
+# Shared by the scripts of this folder: how they speak. Goes with a bundle too, to boxes that have bash and coreutils only.
 say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+# An NVIDIA GPU is usable when the driver answers and Docker can hand the device over (runtime or CDI).
+gpu_usable() { [[ $(nvidia-smi -L 2>/dev/null) == *GPU* ]] && toolkit_ready; }
+toolkit_ready() { [[ $(docker info -f '{{json .Runtimes}}' 2>/dev/null) == *nvidia* || -e /etc/cdi/nvidia.yaml ]]; }
 
 # apt-get update once an hour is enough; a fresh machine has no lists at all.
 apt_install() {

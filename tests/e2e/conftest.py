@@ -111,7 +111,7 @@ def judge_by_little(models: Path) -> None:
 def quick_copy(folder: Path) -> Path:
     """A copy of the repository whose `tiny` is made and judged within seconds, for tests of how and not of how well."""
     clone = folder / "clone"
-    shutil.copytree(ROOT, clone, ignore=shutil.ignore_patterns(".*cache", ".git", ".venv", ".tools", "weights"))
+    shutil.copytree(ROOT, clone, ignore=shutil.ignore_patterns(".*cache", ".git", ".venv", ".tools", "weights", "dist"))
     judge_by_little(clone / "models")
     path = clone / "models/tiny.yaml"
     recipe = yaml.safe_load(path.read_text("utf-8"))

@@ -64,7 +64,7 @@ def test_without_leave_nothing_is_installed() -> None:
 def test_a_reload_reaches_the_running_gateway_and_leaves_the_engine_alone(stack: Stack, tmp_path: Path) -> None:
     """A copy with one more line in the gateway is reloaded over the running stack, then the original again."""
     clone = tmp_path / "clone"
-    shutil.copytree(ROOT, clone, ignore=shutil.ignore_patterns(".git", ".venv", ".tools", "weights"))
+    shutil.copytree(ROOT, clone, ignore=shutil.ignore_patterns(".git", ".venv", ".tools", "weights", "dist"))
     source = clone / "services/gateway/src/hearth_gateway/__init__.py"
     source.write_text(source.read_text() + "RELOADED = True\n")
     engine, gateway = stack.container("engine-cpu"), stack.container("gateway")
