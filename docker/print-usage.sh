@@ -10,6 +10,7 @@ scheme = "https" if os.environ.get("HEARTH_TLS_CERTIFICATE_FILE") else "http"
 answer = urllib.request.urlopen(f"{scheme}://127.0.0.1:8080/v1/models", context=ssl._create_unverified_context())
 print(json.load(answer)["data"][0]["id"])'
 model=$(docker compose exec -T gateway python -c "$ask" 2>/dev/null)
+trusted=(); [ -z "${HEARTH_TLS_CA:-}" ] || trusted=(--cacert "$HEARTH_TLS_CA")
 key=none header=
 if [ -e "${HEARTH_SECRETS:-secrets}/${HEARTH_API_KEYS_FILE:-api_keys}" ]; then
     key=KEY header=" -H 'authorization: Bearer KEY'"
