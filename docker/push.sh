@@ -56,6 +56,7 @@ for part in ${profiles//,/ }; do push_part "$part"; done
 folder=hearth-$version
 mkdir -p "$dist/$folder"
 cp -r compose.yaml config "$dist/compose.lock.yaml" "$dist/$folder"
+install -D -m 644 secrets/.gitignore "$dist/$folder/secrets/.gitignore"  # the folder that the gateway sees, without what is in it
 { cat .env; printf '%s\n' "COMPOSE_FILE=compose.yaml:compose.lock.yaml" "HEARTH_REGISTRY=$registry" "HEARTH_VERSION=$version"; } > "$dist/$folder/.env"
 tar -C "$dist" --owner 0 --group 0 -czf "$dist/$folder.tar.gz" "$folder" && rm -r "${dist:?}/$folder"
 say "pushed; $dist has compose.lock.yaml, sbom/, provenance/ and $folder.tar.gz"

@@ -36,7 +36,10 @@ MTIME = 946_684_800  # 2000-01-01: the same in each bundle, and not so early tha
 TELL_EVERY = 10  # seconds
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}  # decimal: 4G fits on FAT32
 # As they are, from the repository to DIR.
-FILES = ["config/hearth.tools.yaml", "docker/lib.sh", "docker/bring-up.sh", "docker/print-usage.sh", "docs/settings.md"]
+FILES = [
+    "config/hearth.tools.yaml", "secrets/.gitignore", "docker/lib.sh", "docker/bring-up.sh", "docker/print-usage.sh",
+    "docs/settings.md",
+]  # fmt: skip
 HEAD = (
     "# Made by `make bundle`: this version's images, by name. Settings go to .env, changes to compose.override.yaml.\n"
 )
