@@ -181,8 +181,9 @@ def tools(stack: Stack) -> Iterator[Tools]:
     """The stack's tool servers; a page on the networks that the proxy is on, under several names; and a container that
     has the servers' sockets, as the gateway has them, and nothing else."""
     client = stack.client
-    # A public address as far as the proxy knows: one that is set aside for documentation.
-    pool = docker.types.IPAMPool(subnet="203.0.113.0/24")
+    # Public addresses as far as the proxy knows: a few of those that are set aside for documentation. They are this
+    # machine's while the tests run, so as few as will do: some machine's package mirror has such an address, too.
+    pool = docker.types.IPAMPool(subnet="198.51.100.240/29")
     public = client.networks.create(f"{PROJECT}_public", ipam=docker.types.IPAMConfig(pool_configs=[pool]))
     page = caller = None
     try:
