@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 engine := docker/provide-engine.sh; docker/provide-base.sh; . docker/host.sh
 host := . docker/host.sh
 
-.PHONY: models use rollback soak help up down logs build quantize reload smoke quality doctor test unit integration e2e lint lock bench-gateway bench bench-memory bench-start
+.PHONY: models use rollback soak help up down logs build quantize reload smoke quality doctor test unit integration e2e lint k8s-check lock bench-gateway bench bench-memory bench-start
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' Makefile
@@ -68,7 +68,7 @@ bench: .venv/ready ## 16 bit and INT4, stock vLLM and ours, one after the other;
 doctor: ## check this machine and say what to do
 	@docker/doctor.sh
 
-test: .venv/ready lint unit integration e2e ## everything: lint, types, unit, integration, end to end
+test: .venv/ready lint k8s-check unit integration e2e ## everything: lint, types, policies, unit, integration, end to end
 
 unit integration: .venv/ready
 	@.venv/bin/pytest -q tests/$@
@@ -81,6 +81,9 @@ soak: .venv/ready ## 1000 streams for five minutes while clients leave, the engi
 
 lint: .venv/ready ## ruff, mypy, shellcheck
 	@.venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/mypy && .venv/bin/mypy docker/tools/*.py && .venv/bin/shellcheck --external-sources --source-path=SCRIPTDIR docker/*.sh docker/with-ca docker/requirements/lock.sh .ci/run
+
+k8s-check: .tools/checkov/ready ## checkov's policies, on what the overlays of deploy/k8s build
+	@.tools/checkov/bin/checkov --config-file deploy/k8s/checkov.yaml --directory tests/unit/deploy/golden --skip-download
 
 bench-gateway: .venv/ready ## the gateway beside direct, nginx and LiteLLM, and with the tool loop; BENCH is the yardstick's folder (docs/benchmarks.md)
 	@[ -x "$(BENCH)/run.sh" ] || { echo "BENCH=FOLDER names the folder of the yardstick's run.sh" >&2; exit 2; }
@@ -100,3 +103,6 @@ lock: .venv/ready ## renew uv.lock and every list of docker/requirements
 
 .venv/ready: pyproject.toml uv.lock $(wildcard services/*/pyproject.toml)
 	@docker/provide-venv.sh && touch $@
+
+.tools/checkov/ready: docker/requirements/checkov.txt .venv/ready
+	@.tools/bin/uv venv -q --clear .tools/checkov && VIRTUAL_ENV=$$PWD/.tools/checkov .tools/bin/uv pip install -q --require-hashes -r $< && touch $@

@@ -16,6 +16,7 @@ compile uv
 compile build
 compile node
 compile router
+compile checkov
 compile engine-cuda
 compile torch-cuda --constraint engine-cuda.txt
 # shellcheck disable=SC2046  # one word each
