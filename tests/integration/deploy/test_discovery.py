@@ -225,7 +225,7 @@ async def fleet(everything: Fleet) -> AsyncIterator[Fleet]:
     await until(nobody)
 
 
-async def test_a_router_is_ready_when_an_engine_is(fleet: Fleet) -> None:
+async def test_a_router_is_ready_while_an_engine_is(fleet: Fleet) -> None:
     router, first = fleet.routers[0], fleet.engines[0]
     fleet.cluster.put("another", "127.0.0.1", labels={"app.kubernetes.io/name": "gateway"})
     fleet.cluster.put("engine", first.ip, ready=False)
@@ -234,6 +234,12 @@ async def test_a_router_is_ready_when_an_engine_is(fleet: Fleet) -> None:
     fleet.cluster.put("engine", first.ip)
     await router.knows(first)
     assert await router.says("/readiness") == 200
+    fleet.cluster.put("engine", first.ip, ready=False)
+
+    async def nobody() -> bool:
+        return await router.says("/readiness") == 503
+
+    await until(nobody)
 
 
 async def test_it_asks_the_api_server_for_what_its_role_grants(fleet: Fleet) -> None:
