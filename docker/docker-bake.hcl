@@ -111,6 +111,12 @@ target "gateway" {
   labels   = labels("hearth gateway", "The OpenAI API in front of a hearth engine")
 }
 
+target "router" {
+  inherits = ["common"]
+  target   = "router"
+  tags     = image("hearth-router", HEARTH_VERSION)
+}
+
 target "tool" {
   name     = "tool-${name}"
   matrix   = { name = ["files", "commands", "browser", "search", "egress"] }
