@@ -61,6 +61,12 @@ target "gateway" {
   tags     = image("hearth-gateway", HEARTH_VERSION)
 }
 
+target "router" {
+  inherits = ["common"]
+  target   = "router"
+  tags     = image("hearth-router", HEARTH_VERSION)
+}
+
 target "tool" {
   name     = "tool-${name}"
   matrix   = { name = ["files", "commands", "browser", "search", "egress"] }

@@ -15,6 +15,7 @@ cpu=(--torch-backend cpu); [ -n "${WHEELS:-}" ] && cpu=(--find-links "$WHEELS")
 compile uv
 compile build
 compile node
+compile router
 compile engine-cuda
 compile torch-cuda --constraint engine-cuda.txt
 # shellcheck disable=SC2046  # one word each
