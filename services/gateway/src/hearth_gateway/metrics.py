@@ -49,6 +49,10 @@ class Metrics:
         self.engine_errors = Counter(
             "hearth_engine_errors", "Failed exchanges with the engine.", ("code",), registry=self._registry
         )
+        self.engine_retries = Counter(
+            "hearth_engine_retries", "Requests asked again because the engine's side lost them before the first byte.",
+            ("code",), registry=self._registry,
+        )  # fmt: skip
         self.seconds = Histogram(
             "hearth_request_seconds", "From a request's arrival to the last byte of its answer.", ("route",),
             buckets=_SECONDS_BUCKETS, registry=self._registry,

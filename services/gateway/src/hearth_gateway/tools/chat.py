@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from starlette.types import Send
 
@@ -24,9 +25,10 @@ _CARRY_BYTES, _CARRY_SECONDS = 64 * 2**20, 3600.0
 @dataclass(frozen=True, slots=True)
 class Request:
     """A client's request, read: the loop that answers it, and how the client wants to hear of it. `whole`: the request
-    with what was kept of its conversation here, for the replay log."""
+    with what was kept of its conversation here, for the replay log; `given`: what the client sent."""
 
     whole: bytes
+    given: dict[str, Any]
     loop: Loop
     model: str
     stream: bool
@@ -69,6 +71,7 @@ class ToolChat:
         )
         return Request(
             raw,
+            given,
             loop,
             model=str(body.get("model", "")),
             stream=body.get("stream") is True,
@@ -98,7 +101,7 @@ class ToolChat:
         except Problem as problem:
             if not isinstance(answer, Stream) or answer.began is None:
                 raise
-            await answer.failed(problem)
+            await answer.failed(problem, headers["x-request-id"])
         else:
             if finish.calls and finish.carry:
                 self._carried.put(user, finish.calls[0].id, finish.carry, _now())
