@@ -69,6 +69,10 @@ class Metrics:
             "hearth_refused_requests", "Requests refused because the queue, the key's rate or the room for bodies was "
             "used up.", ("code",), registry=self._registry,
         )  # fmt: skip
+        self.shared_state_errors = Counter(
+            "hearth_shared_state_errors", "Questions to the shared state that it did not answer.", ("what",),
+            registry=self._registry,
+        )  # fmt: skip
         self.tool_calls = Counter(
             "hearth_tool_calls", "Calls of our tools; the outcome is ok, error (the tool says so), cancelled, or "
             "the kind of a failure.", ("server", "tool", "outcome"), registry=self._registry,

@@ -67,7 +67,7 @@ class Relay:
             raw = await read_body(scope, receive, self._settings.max_body_bytes)
             async with while_connected(receive):
                 catalog = await self._engine.catalog()
-                if self._tools and (wanted := self._tools.read(raw, catalog, state["key"])):
+                if self._tools and (wanted := await self._tools.read(raw, catalog, state["key"])):
                     recording = self._replay_log.conversation(
                         state["request_id"], path, wanted.whole, catalog, self._toolbox
                     )
