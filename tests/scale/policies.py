@@ -77,7 +77,15 @@ def measure(scale: Scale, sessions: int, turns: int) -> dict[str, Any]:
 def with_policy(scale: Scale, folder: Path, policy: str) -> None:
     """The router starts anew with it. Raises AssertionError when it does not come up."""
     file = folder / "policy.yaml"
-    command = ["--worker-urls", *WORKERS, "--policy", policy, *MORE.get(policy, [])]
+    command = [
+        "--worker-urls",
+        *WORKERS,
+        "--health-check-interval-secs",
+        "1",
+        "--policy",
+        policy,
+        *MORE.get(policy, []),
+    ]
     file.write_text(json.dumps({"services": {"router": {"command": command}}}))
     files = f"{scale.env['COMPOSE_FILE']}:{file}"
     host(
