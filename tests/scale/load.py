@@ -43,7 +43,7 @@ class Load:
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self.seen: list[Seen] = []
-        self.streaming = 0  # answers that have begun and not ended
+        self._begun: set[int] = set()  # the threads whose answers have begun and not ended
 
     def __enter__(self) -> "Load":
         self._threads = [threading.Thread(target=self._client, args=(number,)) for number in range(self._clients)]
@@ -56,6 +56,10 @@ class Load:
         for thread in self._threads:
             thread.join(180)
             assert not thread.is_alive(), "a client waits without end"
+
+    @property
+    def streaming(self) -> int:
+        return len(self._begun)
 
     @property
     def counted(self) -> Counter[End]:
@@ -101,13 +105,13 @@ class Load:
                     if line:
                         if first is None:
                             first = time.monotonic()
-                            self.streaming += 1
+                            self._begun.add(threading.get_ident())
                         last = line.decode()
         except requests.RequestException as error:
             end = End.REFUSED if first is None else End.MALFORMED
             return Seen(began, time.monotonic(), end, first, repr(error))
         finally:
-            self.streaming -= first is not None
+            self._begun.discard(threading.get_ident())
         return Seen(began, time.monotonic(), _end(last, id), first, last)
 
 
