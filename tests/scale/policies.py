@@ -77,15 +77,8 @@ def measure(scale: Scale, sessions: int, turns: int) -> dict[str, Any]:
 def with_policy(scale: Scale, folder: Path, policy: str) -> None:
     """The router starts anew with it. Raises AssertionError when it does not come up."""
     file = folder / "policy.yaml"
-    command = [
-        "--worker-urls",
-        *WORKERS,
-        "--health-check-interval-secs",
-        "1",
-        "--policy",
-        policy,
-        *MORE.get(policy, []),
-    ]
+    command = ["--worker-urls", *WORKERS, "--health-check-interval-secs", "1", "--policy", policy,
+               *MORE.get(policy, [])]  # fmt: skip
     file.write_text(json.dumps({"services": {"router": {"command": command}}}))
     files = f"{scale.env['COMPOSE_FILE']}:{file}"
     host(
