@@ -107,25 +107,26 @@ async def test_an_engine_that_starts_meanwhile_answers(start: Start, engine: Fak
         assert answer.status == 200
 
 
-async def test_it_has_an_end_and_the_last_error_is_the_client_s(start: Start, engine: FakeEngine) -> None:
-    engine.completes = unavailable
-    client = await start(engine_retries=2)
+async def test_what_may_have_been_computed_is_asked_again_so_often(start: Start, engine: FakeEngine) -> None:
+    engine.completes = reset
+    client = await start(engine_retries=2, retry_seconds=600)
     async with client.post(CHAT, json=ask()) as answer:
-        assert (answer.status, (await error_of(answer))["message"]) == (503, "no workers")
+        assert answer.status == 503
     assert asked(engine) == 3
 
 
-async def test_it_has_an_end_in_time(start: Start, engine: FakeEngine) -> None:
-    engine.completes = reset
-    client = await start(engine_retries=100, retry_seconds=0.1)
+async def test_what_no_engine_was_asked_is_asked_again_for_so_long(start: Start, engine: FakeEngine) -> None:
+    engine.completes = unavailable
+    client = await start(engine_retries=0, retry_seconds=1)
     async with client.post(CHAT, json=ask()) as answer:
-        assert answer.status == 503
-    assert 1 < asked(engine) < 5
+        assert (answer.status, (await error_of(answer))["message"]) == (503, "no workers")
+    assert 3 <= asked(engine) <= 6
 
 
-async def test_none_is_none(start: Start, engine: FakeEngine) -> None:
+@pytest.mark.parametrize("none", [{"engine_retries": 0}, {"retry_seconds": 0}])
+async def test_none_is_none(start: Start, engine: FakeEngine, none: dict[str, int]) -> None:
     engine.completes = reset
-    client = await start(engine_retries=0)
+    client = await start(**none)
     async with client.post(CHAT, json=ask()) as answer:
         assert answer.status == 503
     assert asked(engine) == 1

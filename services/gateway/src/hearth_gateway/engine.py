@@ -37,12 +37,13 @@ def problem_of(error: BaseException) -> Problem:
         case aiohttp.SocketTimeoutError():
             return Problem(504, "The engine did not answer in time.", code="engine_timeout")
         case aiohttp.ClientConnectionError() | ConnectionError():  # no connection, or lost before the answer began
+            reached = not isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
             return Lost(503, "The engine is not reachable. It may be starting: try again.",
-                        code="engine_unavailable", headers=_RETRY_AFTER)  # fmt: skip
+                        code="engine_unavailable", headers=_RETRY_AFTER, reached=reached)  # fmt: skip
         case TimeoutError():
             return Problem(504, "The engine did not answer in time.", code="engine_timeout")
         case _:
-            return Lost(502, "The engine's answer broke off or was not HTTP.", code="engine_broken")
+            return Lost(502, "The engine's answer broke off or was not HTTP.", code="engine_broken", reached=True)
 
 
 class Engine:

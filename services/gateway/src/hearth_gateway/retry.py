@@ -1,13 +1,14 @@
 """Asking again: what the engine's side lost before its client heard anything of the answer.
 
 That is safe because a completion is computing and nothing else: at worst it is computed twice. It is not done for what
-the engine answered (a bad request stays one), nor for what takes too long (it would take as long again); and not often,
-since a request may itself be what ends engines.
+the engine answered (a bad request stays one), nor for what takes too long (it would take as long again). A request that
+never reached an engine is tried for a while; one that may have is not often, since it may itself be what ends engines.
 """
 
 import asyncio
 import random
 from time import monotonic
+from typing import Any
 
 from hearth_gateway.errors import Problem, has_error_shape
 from hearth_gateway.metrics import Metrics
@@ -17,13 +18,19 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
 
 
 class Lost(Problem):
-    """The engine could not be reached, or was lost on the way."""
+    """The engine could not be reached, or was lost on the way. `reached`: an engine may have begun with the request."""
+
+    def __init__(self, status: int, message: str, *, code: str, reached: bool, **more: Any) -> None:
+        super().__init__(status, message, code=code, **more)
+        self.reached = reached
 
 
-def is_lost(status: int, body: bytes) -> bool:
-    """Whether an answer is a router's whose engine could not be reached, or went away. (A 500 of the engine itself says
-    so in the shape of its errors.)"""
-    return status in (502, 503) or (status == 500 and not has_error_shape(body))
+def in_transit(status: int, body: bytes) -> Lost | None:
+    """An answer that is a router's, whose engine could not be reached or went away. (A 500 of the engine itself says so
+    in the shape of its errors; a router answers 503 when it has no engine to ask.)"""
+    if status in (502, 503) or (status == 500 and not has_error_shape(body)):
+        return Lost(status, f"The engine answered {status}.", code="engine_error", reached=status != 503)
+    return None
 
 
 class Retries:
@@ -45,24 +52,25 @@ class Attempts:
             await attempts.again(lost)
     """
 
-    __slots__ = ("_made", "_retries", "_until")
+    __slots__ = ("_made", "_reached", "_retries", "_until")
 
     def __init__(self, retries: Retries) -> None:
-        self._retries, self._made, self._until = retries, 0, 0.0
+        self._retries, self._made, self._reached, self._until = retries, 0, 0, 0.0
 
-    @property
-    def left(self) -> bool:
+    def left(self, lost: Lost) -> bool:
         """Whether `again` would wait for another attempt."""
-        return self._made < self._retries.most and (not self._until or monotonic() < self._until)
+        retries = self._retries
+        in_time = monotonic() < self._until if self._until else retries.seconds > 0
+        return in_time and (not lost.reached or self._reached < retries.most)
 
     async def again(self, lost: Lost) -> None:
-        """Wait until it is time for the next attempt. Raises `lost` when there is none: enough were made, or they
-        failed for too long. The pauses double, and are shortened at random: those who lost an engine together should
-        not come back together."""
-        if not self.left:
+        """Wait until it is time for the next attempt. Raises `lost` when there is none. The pauses double, and are
+        shortened at random: those who lost an engine together should not come back together."""
+        if not self.left(lost):
             raise lost
         self._until = self._until or monotonic() + self._retries.seconds
         pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**self._made)
         self._made += 1
+        self._reached += lost.reached
         self._retries.metrics.engine_retries.labels(lost.code).inc()
         await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - no secret

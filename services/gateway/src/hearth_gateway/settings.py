@@ -162,13 +162,13 @@ class Settings(BaseSettings):
     engine_timeout: Seconds = 600
     """Seconds without a byte from the engine, queueing there included; then 504, or an error event in a stream."""
 
-    engine_retries: Annotated[int, Field(ge=0, le=100)] = 3
-    """How often a request is asked again that the engine's side lost (no connection, one that broke off, 502, 503, a
-    router's own 500) before its client heard anything of the answer: after 0.1 s, then twice as long each time, at most
-    1 s. Never when the engine answered otherwise or took too long."""
+    retry_seconds: Annotated[float, Field(ge=0, le=86_400)] = 2
+    """Seconds for which a request is asked again that the engine's side lost (no connection, one that broke off, 502,
+    503, a router's own 500) before its client heard anything of the answer: after 0.1 s, then twice as long each time,
+    at most 1 s. Never when the engine answered otherwise or took too long. 0: not at all."""
 
-    retry_seconds: Seconds = 5
-    """Seconds after the first loss within which that is done."""
+    engine_retries: Annotated[int, Field(ge=0, le=100)] = 3
+    """How often at most, if an engine may have begun with it; it is then computed twice."""
 
     ready_within: Seconds = 5
     """Seconds for which a token that the engine produced proves it ready; after them `/readyz` asks for a new one."""
