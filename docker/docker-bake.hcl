@@ -50,6 +50,7 @@ function "labels" {
 group "cpu" { targets = ["engine-cpu", "gateway"] }
 group "gpu" { targets = ["engine-cuda", "gateway"] }
 group "tools" { targets = ["tool"] }
+group "scale" { targets = ["router", "state"] }
 
 target "common" {
   context    = "."
@@ -115,6 +116,18 @@ target "router" {
   inherits = ["common"]
   target   = "router"
   tags     = image("hearth-router", HEARTH_VERSION)
+}
+
+target "router" {
+  inherits = ["common"]
+  target   = "router"
+  tags     = image("hearth-router", HEARTH_VERSION)
+}
+
+target "state" {
+  inherits = ["common"]
+  target   = "state"
+  tags     = image("hearth-state", HEARTH_VERSION)
 }
 
 target "tool" {
