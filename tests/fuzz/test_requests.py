@@ -64,20 +64,20 @@ class TestChatAndCompletions:
     def test_an_object(self, endpoint: Endpoint, asked: dict[str, Any]) -> None:
         raw = orjson.dumps(asked)
         try:
-            cleaned = clean(raw, endpoint, CATALOG, SETTINGS)
+            cleaned = clean(parse(raw), endpoint, CATALOG, SETTINGS)
         except Problem as problem:
             refused(problem)
             return
         body = orjson.loads(cleaned)
         may_reach_the_engine(body, endpoint)
         assert body.keys() - {"model"} <= asked.keys()
-        assert clean(cleaned, endpoint, CATALOG, SETTINGS) == cleaned
+        assert clean(parse(cleaned), endpoint, CATALOG, SETTINGS) == cleaned
 
     @ENDPOINTS
     @given(raw=st.binary(max_size=200) | nearly_json(ASKED).map(lambda text: text.encode(errors="surrogatepass")))
     def test_bytes(self, endpoint: Endpoint, raw: bytes) -> None:
         try:
-            cleaned = clean(raw, endpoint, CATALOG, SETTINGS)
+            cleaned = clean(parse(raw), endpoint, CATALOG, SETTINGS)
         except Problem as problem:
             refused(problem)
         else:
@@ -88,7 +88,7 @@ class TestChatAndCompletions:
         """Whichever of them another parser would take: the engine sees the one that was checked, once."""
         raw = "{" + ",".join(f"{json.dumps(name)}:{json.dumps(value)}" for name, value in pairs) + "}"
         try:
-            cleaned = clean(raw.encode(), CHAT, CATALOG, SETTINGS)
+            cleaned = clean(parse(raw.encode()), CHAT, CATALOG, SETTINGS)
         except Problem as problem:
             refused(problem)
         else:

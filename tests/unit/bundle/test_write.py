@@ -40,7 +40,7 @@ def test_all_else_of_a_service_is_as_it_was(write: ModuleType) -> None:
 
 
 def test_secrets_of_the_build_stay_at_home(write: ModuleType) -> None:
-    assert set(pinned(write, engine_cpu="e", gateway="g")["secrets"]) == {"approval_key"}
+    assert set(pinned(write, engine_cpu="e", gateway="g")["secrets"]) == {"approval_key", "shared_state_password"}
 
 
 def test_with_tools_their_file_is_switched_on(write: ModuleType) -> None:

@@ -299,7 +299,7 @@ class TestJson:
     def test_a_body_that_would_be_thirty_times_its_bytes_is_400(self, unit: bytes) -> None:
         raw = b'{"messages": [{"role": "user", "content": "", "x": [%s]}]}' % b",".join([unit] * 300_000)
         with pytest.raises(Problem, match="more than 250000 values") as caught:
-            clean(raw, CHAT, CATALOG, Settings())
+            clean(parse(raw), CHAT, CATALOG, Settings())
         assert caught.value.code == "too_many_values"
 
     def test_a_long_text_is_no_such_body(self) -> None:
@@ -309,17 +309,22 @@ class TestJson:
     @pytest.mark.parametrize("number", [b"1e400", b"-1e400", b"9" * 400, b"NaN", b"-Infinity", b"01", b"0x1", b"+1"])
     def test_a_number_that_is_none_is_400(self, number: bytes) -> None:
         with pytest.raises(Problem, match="not valid JSON"):
-            clean(b'{"seed": %s, "messages": [{"role": "user", "content": ""}]}' % number, CHAT, CATALOG, Settings())
+            clean(
+                parse(b'{"seed": %s, "messages": [{"role": "user", "content": ""}]}' % number),
+                CHAT,
+                CATALOG,
+                Settings(),
+            )
 
     @pytest.mark.parametrize("text", [b'"\xed\xa0\x80"', b'"\\ud800"', b'"\xc0\xaf"', b'"\x00"', b'"\n"', b'"\xff"'])
     def test_text_that_is_none_is_400(self, text: bytes) -> None:
         with pytest.raises(Problem, match="not valid JSON"):
-            clean(b'{"messages": [{"role": "user", "content": %s}]}' % text, CHAT, CATALOG, Settings())
+            clean(parse(b'{"messages": [{"role": "user", "content": %s}]}' % text), CHAT, CATALOG, Settings())
 
     @pytest.mark.parametrize("raw", [b"\xef\xbb\xbf{}", "{}".encode("utf-16"), b"{}\0", b"{} {}", b"{},", b"\x0c{}"])
     def test_what_stands_around_the_object_is_400(self, raw: bytes) -> None:
         with pytest.raises(Problem, match="not valid JSON"):
-            clean(raw, CHAT, CATALOG, Settings())
+            clean(parse(raw), CHAT, CATALOG, Settings())
 
     def test_of_repeated_keys_the_engine_sees_the_one_that_was_checked(self) -> None:
         raw = b'{"n": 100, "messages": [{"role": "user", "content": ""}], "n": 1}'
