@@ -40,15 +40,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if mode == "stopped" and len(tokens) > 2:
             os.kill(os.getpid(), signal.SIGSTOP)
         self.answer("{}")
+        if mode == "burns":  # from its first token on it computes and answers nothing
+            threading.Thread(target=lambda: (server.shutdown(), burn())).start()
     def log_message(self, *_): pass
 if mode == "helper":
     helper = subprocess.Popen(["sleep", "60"])
     print(helper.pid, file=open(sys.argv[3], "w"), flush=True)
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-if mode == "burns":
-    def burn():
-        while True: pass
-    threading.Timer(0.5, lambda: (server.shutdown(), burn())).start()
+def burn():
+    while True: pass
 server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
 server.serve_forever()
 time.sleep(60)
