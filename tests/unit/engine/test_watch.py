@@ -41,7 +41,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             os.kill(os.getpid(), signal.SIGSTOP)
         self.answer("{}")
         if mode == "burns":  # from its first token on it computes and answers nothing
-            threading.Thread(target=lambda: (server.shutdown(), burn())).start()
+            threading.Timer(0.2, lambda: (server.shutdown(), burn())).start()
     def log_message(self, *_): pass
 if mode == "helper":
     helper = subprocess.Popen(["sleep", "60"])
