@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 engine := docker/provide-engine.sh; docker/provide-base.sh; . docker/host.sh
 host := . docker/host.sh
 
-.PHONY: models use rollback soak help up down logs build quantize reload smoke quality doctor test unit integration e2e lint k8s-check lock bench-gateway bench bench-memory bench-start
+.PHONY: scale models use rollback soak help up down logs build quantize reload smoke quality doctor test unit integration e2e lint k8s-check lock bench-gateway bench bench-memory bench-start
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' Makefile
@@ -70,8 +70,14 @@ doctor: ## check this machine and say what to do
 
 test: .venv/ready lint k8s-check unit integration e2e ## everything: lint, types, policies, unit, integration, end to end
 
-unit integration: .venv/ready
-	@.venv/bin/pytest -q tests/$@
+unit: .venv/ready
+	@.venv/bin/pytest -q tests/unit
+
+integration: .venv/ready
+	@docker/provide-redis.sh; .venv/bin/pytest -q tests/integration
+
+scale: .venv/ready ## two engines, a router and two gateways while parts of them die; writes reports/scale.json
+	@$(engine); docker/provide-redis.sh; .venv/bin/pytest -q tests/scale --timeout 900 --session-timeout 2400 --maxfail 5 --durations 10
 
 e2e: .venv/ready ## build the images, start the cpu profile, talk to it
 	@$(engine); .venv/bin/pytest -q tests/e2e --timeout 900 --session-timeout 3600 --maxfail 10 --durations 20

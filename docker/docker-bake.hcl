@@ -26,6 +26,7 @@ function "suffix" {
 group "cpu" { targets = ["engine-cpu", "gateway"] }
 group "gpu" { targets = ["engine-cuda", "gateway"] }
 group "tools" { targets = ["tool"] }
+group "scale" { targets = ["router", "state"] }
 
 target "common" {
   context    = "."
@@ -65,6 +66,12 @@ target "router" {
   inherits = ["common"]
   target   = "router"
   tags     = image("hearth-router", HEARTH_VERSION)
+}
+
+target "state" {
+  inherits = ["common"]
+  target   = "state"
+  tags     = image("hearth-state", HEARTH_VERSION)
 }
 
 target "tool" {

@@ -122,7 +122,7 @@ class TestStreamsThatBreak:
     def error_in(self, event: bytes) -> dict[str, object]:
         assert event.startswith(b"data: ")
         error: dict[str, object] = json.loads(event[6:])["error"]
-        assert error.keys() == {"message", "type", "param", "code"}
+        assert error.keys() == {"message", "type", "param", "code", "request_id"}
         return error
 
     async def test_between_events_an_error_event_follows(

@@ -61,12 +61,12 @@ async def test_events_torn_apart_by_the_network_are_put_together(
 async def test_any_line_ending_passes(client: aiohttp.ClientSession, engine: FakeEngine, end: bytes) -> None:
     async def speaks(exchange: Exchange) -> None:
         await exchange.start_stream()
-        await exchange.chunk(b"data: 1" + end)
+        await exchange.chunk(b"data: [DONE]" + end)
         await exchange.end_stream()
 
     engine.completes = speaks
     async with client.post(CHAT, json=ask(stream=True)) as answer:
-        assert await answer.read() == b"data: 1" + end
+        assert await answer.read() == b"data: [DONE]" + end
 
 
 async def test_garbage_that_claims_to_be_json_passes_too(client: aiohttp.ClientSession, engine: FakeEngine) -> None:

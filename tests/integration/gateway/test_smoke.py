@@ -135,7 +135,7 @@ async def test_a_wrong_plain_answer_fails(
 @pytest.mark.parametrize(
     ("events", "complaint"),
     [
-        (EVENTS[:-1], "without [DONE]"),
+        (EVENTS[:-1], "error event"),
         (EVENTS[1:], "the role was None"),
         ([EVENTS[0], *EVENTS[3:]], None),
         ([*EVENTS[:3], *EVENTS[4:]], "finish_reason is None"),

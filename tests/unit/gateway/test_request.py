@@ -8,7 +8,7 @@ import pytest
 
 from hearth_gateway.catalog import Catalog
 from hearth_gateway.errors import Problem
-from hearth_gateway.request import CHAT, COMPLETIONS, Endpoint, clean
+from hearth_gateway.request import CHAT, COMPLETIONS, Endpoint, clean, parse
 from hearth_gateway.settings import Settings
 
 CATALOG = Catalog(names=("hearth-tiny", "qwen3-4b-gptq"), context_length=4096)
@@ -22,7 +22,7 @@ def sent(
     """What the engine gets for a minimal request with `body` added."""
     minimal = {"messages": HELLO} if endpoint is CHAT else {"prompt": "hello"}
     raw = json.dumps({"model": "hearth-tiny"} | minimal | body).encode()
-    return json.loads(clean(raw, endpoint, catalog, settings or Settings()))
+    return json.loads(clean(parse(raw), endpoint, catalog, settings or Settings()))
 
 
 def problem(endpoint: Endpoint = CHAT, **arguments: Any) -> Problem:
@@ -237,7 +237,7 @@ class TestJson:
     )  # fmt: skip
     def test_what_is_not_an_object_is_400(self, raw: bytes) -> None:
         with pytest.raises(Problem) as caught:
-            clean(raw, CHAT, CATALOG, Settings())
+            clean(parse(raw), CHAT, CATALOG, Settings())
         assert (caught.value.status, caught.value.code) == (400, "invalid_json")
 
     @pytest.mark.parametrize("name", ["tools", "response_format", "stop"])
@@ -246,11 +246,11 @@ class TestJson:
         fixed = b'{"type": "json_schema", "json_schema": %s}' % deep if name == "response_format" else deep
         raw = b'{"messages": [{"role": "user", "content": ""}], "%s": %s}' % (name.encode(), fixed)
         with pytest.raises(Problem, match="nested too deep"):
-            clean(raw, CHAT, CATALOG, Settings())
+            clean(parse(raw), CHAT, CATALOG, Settings())
 
     def test_of_repeated_keys_the_engine_sees_the_one_that_was_checked(self) -> None:
         raw = b'{"n": 100, "messages": [{"role": "user", "content": ""}], "n": 1}'
-        assert clean(raw, CHAT, Catalog(), Settings()).count(b'"n"') == 1
+        assert clean(parse(raw), CHAT, Catalog(), Settings()).count(b'"n"') == 1
 
 
 @pytest.mark.parametrize("path", sorted(CLIENTS.glob("*.json")), ids=lambda path: path.stem)
@@ -258,9 +258,9 @@ def test_requests_of_real_clients(path: Path) -> None:
     raw = path.read_bytes()
     if path.stem == "ui-tars-step":
         with pytest.raises(Problem, match="reads text only"):
-            clean(raw, CHAT, CATALOG, Settings())
+            clean(parse(raw), CHAT, CATALOG, Settings())
         return
-    given, body = json.loads(raw), json.loads(clean(raw, CHAT, CATALOG, Settings()))
+    given, body = json.loads(raw), json.loads(clean(parse(raw), CHAT, CATALOG, Settings()))
     dropped = {"thinking", "stop_sequences"}
     expected = {name: value for name, value in given.items() if name not in dropped}
     if "max_tokens" in expected:

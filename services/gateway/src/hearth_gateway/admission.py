@@ -11,6 +11,7 @@ from enum import Enum, auto
 from math import ceil
 from time import monotonic
 from types import TracebackType
+from typing import Protocol
 
 from hearth_gateway.errors import Problem
 from hearth_gateway.metrics import Metrics
@@ -81,13 +82,14 @@ class Gate:
         self._tokens: dict[str, Bucket] = {}
         self._usual_stay = 1.0  # seconds, a moving average
 
-    def enter(self, key: str, now: float, *, again: bool = False) -> Ticket:
+    def enter(self, key: str, now: float, *, again: bool = False, counted: bool = False) -> Ticket:
         """A ticket that runs, or waits for its turn. Raises Problem 429.
 
         `again`: a further round of a request that was let in before. It may wait, before new ones of its key, but is
-        never refused: its client may have heard the beginning of the answer.
+        never refused: its client may have heard the beginning of the answer. `counted`: its rates were checked
+        elsewhere, and are kept here for when nobody can be asked there.
         """
-        if not again:
+        if not again and not counted:
             self._check_rates(key, now)
         ticket = Ticket(key, firm=again)
         if self.running < self._limits.running:  # then nobody waits
@@ -99,14 +101,14 @@ class Gate:
             queue.insert(sum(other.firm for other in queue) if again else len(queue), ticket)
             self.waiting += 1
         if not again:
-            self._take_one(key)
+            self._take_one(key, now)
         return ticket
 
     def count(self, key: str, now: float) -> None:
         """A request that asks the engine nothing, of which the key may make no more than of others. Raises Problem
         429."""
         self._check_rates(key, now)
-        self._take_one(key)
+        self._take_one(key, now)
 
     def leave(self, ticket: Ticket, now: float, tokens: int = 0) -> None:
         """The ticket's request is over, whether or not it ever ran, and cost so many tokens. Safe to repeat."""
@@ -181,16 +183,11 @@ class Gate:
             (self._limits.tokens_per_minute, self._tokens, "tokens"),
         ):
             if limit and (seconds := self._bucket(buckets, key, limit, now).seconds_until_one(now)):
-                raise Problem(
-                    429,
-                    f"This key may use {limit} {what} a minute and has. Try again in {ceil(seconds)} s.",
-                    code="rate_limit_exceeded",
-                    headers={"Retry-After": str(ceil(seconds))},
-                )
+                raise over_rate(limit, what, ceil(seconds))
 
-    def _take_one(self, key: str) -> None:
-        if self._limits.requests_per_minute:
-            self._requests[key].take(1)
+    def _take_one(self, key: str, now: float) -> None:
+        if most := self._limits.requests_per_minute:
+            self._bucket(self._requests, key, most, now).take(1)
 
     @staticmethod
     def _bucket(buckets: dict[str, Bucket], key: str, per_minute: int, now: float) -> Bucket:
@@ -200,13 +197,34 @@ class Gate:
         return bucket
 
 
+def over_rate(limit: int, what: str, seconds: int) -> Problem:
+    return Problem(
+        429,
+        f"This key may use {limit} {what} a minute and has. Try again in {seconds} s.",
+        code="rate_limit_exceeded",
+        headers={"Retry-After": str(seconds)},
+    )
+
+
+class Rates(Protocol):
+    """What each key may use in a minute, counted for several gateways."""
+
+    async def enter(self, key: str) -> bool:
+        """Count a request of the key; False when nobody could be asked. Raises Problem 429."""
+
+    def used(self, key: str, tokens: int) -> None:
+        """Count what an answer cost."""
+
+
 class Admission:
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, rates: Rates | None = None) -> None:
+        """`rates`: those that several gateways share; this one's own then hold only while nobody can be asked there."""
         self.gate = Gate(
             Limits(
                 settings.max_in_flight, settings.max_queued, settings.requests_per_minute, settings.tokens_per_minute
             )
         )
+        self.rates = rates
         self.metrics = metrics
         self.patience = settings.queue_timeout
         metrics.engine_in_flight.set_function(lambda: self.gate.running)
@@ -217,10 +235,11 @@ class Admission:
         Problem 429 (busy, or over the key's rate) or 503 (waited too long); with `again`, as Gate.enter says, none."""
         return Slot(self, key, again)
 
-    def count(self, key: str) -> None:
+    async def count(self, key: str) -> None:
         """A request that takes no place at the engine. Raises Problem 429 when it is over the key's rate."""
         try:
-            self.gate.count(key, monotonic())
+            if not (self.rates and await self.rates.enter(key)):
+                self.gate.count(key, monotonic())
         except Problem as problem:
             self.metrics.refused.labels(problem.code).inc()
             raise
@@ -237,8 +256,10 @@ class Slot:
         """What the answer cost, prompt included: set it before leaving."""
 
     async def __aenter__(self) -> "Slot":
+        rates = self._admission.rates
         try:
-            self._ticket = self._admission.gate.enter(self._key, monotonic(), again=self._again)
+            counted = rates is not None and not self._again and await rates.enter(self._key)
+            self._ticket = self._admission.gate.enter(self._key, monotonic(), again=self._again, counted=counted)
             if self._ticket.state is not State.RUNNING:
                 await self._wait(self._ticket)
         except Problem as problem:
@@ -250,6 +271,8 @@ class Slot:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._admission.gate.leave(self._ticket, monotonic(), self.tokens)
+        if rates := self._admission.rates:
+            rates.used(self._key, self.tokens)
 
     async def _wait(self, ticket: Ticket) -> None:
         gate, patience = self._admission.gate, self._admission.patience

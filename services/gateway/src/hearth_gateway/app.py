@@ -49,7 +49,8 @@ def create_app(settings: Settings, tools: Toolbox | None = None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         gc.freeze()  # what start-up made stays: a full collection need not walk it in the middle of a stream
         control = listening(settings.control_socket, engine.route)
-        async with services.engine, hub or nullcontext(), services.responses, control:
+        async with services.shared or nullcontext(), services.engine, hub or nullcontext(), services.responses, control:
+            await services.agree()
             yield
         await asyncio.to_thread(services.traces.close)
 

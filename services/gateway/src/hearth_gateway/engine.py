@@ -16,6 +16,7 @@ from hearth_gateway.catalog import Catalog
 from hearth_gateway.errors import Problem
 from hearth_gateway.metrics import Metrics
 from hearth_gateway.request import COMPLETIONS
+from hearth_gateway.retry import Lost, Retries
 from hearth_gateway.route import Route
 from hearth_gateway.settings import Settings
 
@@ -36,12 +37,12 @@ def problem_of(error: BaseException) -> Problem:
         case aiohttp.SocketTimeoutError():
             return Problem(504, "The engine did not answer in time.", code="engine_timeout")
         case aiohttp.ClientConnectionError() | ConnectionError():  # no connection, or lost before the answer began
-            return Problem(503, "The engine is not reachable. It may be starting: try again.",
-                           code="engine_unavailable", headers=_RETRY_AFTER)  # fmt: skip
+            return Lost(503, "The engine is not reachable. It may be starting: try again.",
+                        code="engine_unavailable", headers=_RETRY_AFTER)  # fmt: skip
         case TimeoutError():
             return Problem(504, "The engine did not answer in time.", code="engine_timeout")
         case _:
-            return Problem(502, "The engine's answer broke off or was not HTTP.", code="engine_broken")
+            return Lost(502, "The engine's answer broke off or was not HTTP.", code="engine_broken")
 
 
 class Engine:
@@ -51,6 +52,7 @@ class Engine:
         self._settings = settings
         self._metrics = metrics
         self.route = Route(URL(settings.engine_url), self._led_elsewhere)
+        self.retries = Retries(settings, metrics)
         self._catalog = Catalog()
         self._catalog_due = 0.0
         self._catalog_lock = asyncio.Lock()

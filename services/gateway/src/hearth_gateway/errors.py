@@ -34,16 +34,18 @@ class Problem(Exception):  # noqa: N818 - an answer, not a failure of ours
         super().__init__(message)
         self.status, self.message, self.code, self.param, self.headers = status, message, code, param, headers
 
-    def body(self) -> bytes:
+    def body(self, **more: str) -> bytes:
         kind = _TYPES.get(self.status, "server_error" if self.status >= 500 else "invalid_request_error")
-        return orjson.dumps({"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}})
+        error = {"message": self.message, "type": kind, "param": self.param, "code": self.code} | more
+        return orjson.dumps({"error": error})
 
     def response(self) -> Response:
         return Response(self.body(), self.status, self.headers, "application/json")
 
-    def event(self) -> bytes:
-        """The same as a server-sent event. The leading newlines end whatever event was cut before it."""
-        return b"\n\ndata: " + self.body() + b"\n\n"
+    def event(self, request_id: str) -> bytes:
+        """The same as a server-sent event, with the request's id, which people quote from what they are shown. The
+        leading newlines end whatever event was cut before it."""
+        return b"\n\ndata: " + self.body(request_id=request_id) + b"\n\n"
 
 
 def bad_request(message: str, param: str | None = None, code: str = "invalid_value") -> Problem:

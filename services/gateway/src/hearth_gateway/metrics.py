@@ -49,6 +49,10 @@ class Metrics:
         self.engine_errors = Counter(
             "hearth_engine_errors", "Failed exchanges with the engine.", ("code",), registry=self._registry
         )
+        self.engine_retries = Counter(
+            "hearth_engine_retries", "Requests asked again because the engine's side lost them before the first byte.",
+            ("code",), registry=self._registry,
+        )  # fmt: skip
         self.seconds = Histogram(
             "hearth_request_seconds", "From a request's arrival to the last byte of its answer.", ("route",),
             buckets=_SECONDS_BUCKETS, registry=self._registry,
@@ -64,6 +68,10 @@ class Metrics:
         self.refused = Counter(
             "hearth_refused_requests", "Requests refused because the queue, the key's rate or the room for bodies was "
             "used up.", ("code",), registry=self._registry,
+        )  # fmt: skip
+        self.shared_state_errors = Counter(
+            "hearth_shared_state_errors", "Questions to the shared state that it did not answer.", ("what",),
+            registry=self._registry,
         )  # fmt: skip
         self.tool_calls = Counter(
             "hearth_tool_calls", "Calls of our tools; the outcome is ok, error (the tool says so), cancelled, or "

@@ -3,9 +3,10 @@
 This is plain ASGI below FastAPI: every chunk of every stream passes here.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from starlette.types import Receive, Scope, Send
@@ -16,8 +17,10 @@ from hearth_gateway.errors import Problem, has_error_shape
 from hearth_gateway.logs import log_body
 from hearth_gateway.metrics import total_tokens
 from hearth_gateway.replay import ExchangeRecording
-from hearth_gateway.request import CHAT, Endpoint, clean
+from hearth_gateway.request import CHAT, Endpoint, clean, parse
+from hearth_gateway.retry import LOST, Attempts, Lost
 from hearth_gateway.services import Services
+from hearth_gateway.session import HEADER, session_id
 from hearth_gateway.trace import Span
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ _HOP_BY_HOP = frozenset({
     b"trailer", b"transfer-encoding", b"upgrade", b"date", b"server", b"x-request-id",
 })  # fmt: skip
 _NEWLINE = ord("\n")
+_DONE = b"data: [DONE]"
 _LONGEST_LINE = 2**20  # a longer one is passed on in pieces: no engine sends it, and memory is bounded
 
 
@@ -41,6 +45,7 @@ class _Exchange:
     slot: Slot
     span: Span
     record: ExchangeRecording
+    attempts: Attempts
 
 
 class Relay:
@@ -62,29 +67,38 @@ class Relay:
             raw = await read_body(scope, receive, self._settings.max_body_bytes)
             async with while_connected(receive):
                 catalog = await self._engine.catalog()
-                if self._tools and (wanted := self._tools.read(raw, catalog, state["key"])):
+                if self._tools and (wanted := await self._tools.read(raw, catalog, state["key"])):
                     recording = self._replay_log.conversation(
                         state["request_id"], path, wanted.whole, catalog, self._toolbox
                     )
-                    await self._tools.answer(wanted, headers_for_engine(scope), recording, state["key"], send, started)
+                    headers = headers_for_engine(scope, wanted.given, wanted.given["messages"])
+                    await self._tools.answer(wanted, headers, recording, state["key"], send, started)
                     request.set("http.response.status_code", 200)
                     return
-                body = clean(raw, self._endpoint, catalog, self._settings)
+                given = parse(raw)
+                body = clean(given, self._endpoint, catalog, self._settings)
+                headers = headers_for_engine(scope, given, given.get("messages"))
+                del given  # the stream may be long
                 async with self._admission.slot(state["key"]) as slot:
                     if self._batcher:
                         await self._batcher.hold()
                     if self._settings.log_requests == "bodies":
                         log_body(body)
                     conversation = self._replay_log.conversation(state["request_id"], path, raw, catalog)
-                    with conversation.asked(path, body) as record, self._traces.engine(path) as span:
-                        exchange = _Exchange(state["request_id"], started, slot, span, record)
-                        request.set("http.response.status_code", await self._exchange(scope, send, body, exchange))
+                    attempts, status = self._engine.retries.begin(), 0
+                    while not status:
+                        try:
+                            with conversation.asked(path, body) as record, self._traces.engine(path) as span:
+                                exchange = _Exchange(state["request_id"], started, slot, span, record, attempts)
+                                status = await self._exchange(send, body, headers, exchange)
+                        except Lost as lost:
+                            await attempts.again(lost)
+                    request.set("http.response.status_code", status)
 
-    async def _exchange(self, scope: Scope, send: Send, body: bytes, exchange: _Exchange) -> int:
-        """The status of the answer, when the client has it all."""
-        headers = headers_for_engine(scope) | exchange.span.headers()
+    async def _exchange(self, send: Send, body: bytes, headers: dict[str, str], exchange: _Exchange) -> int:
+        """The status of the answer, when the client has it all. Raises Problem only while the client has none of it."""
         try:
-            answer = await self._engine.ask(self._endpoint.path, body, headers)
+            answer = await self._engine.ask(self._endpoint.path, body, headers | exchange.span.headers())
         except (aiohttp.ClientError, OSError) as error:
             raise self._engine.failed(error, exchange.request_id) from None
         exchange.record.answered(answer.status, answer.content_type)
@@ -107,6 +121,8 @@ class Relay:
         exchange.record.part(body)
         exchange.record.complete()
         if answer.status >= 400:
+            if answer.status in LOST and exchange.attempts.left:
+                raise Lost(answer.status, f"The engine answered {answer.status}.", code="engine_error")
             if answer.status >= 500:
                 self._metrics.engine_errors.labels("engine_error").inc()
             if not has_error_shape(body):
@@ -145,12 +161,14 @@ class Relay:
                 if self._count_all:
                     exchange.slot.tokens += chunk.count(b"data: ")
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            if not (before + last + held).rstrip().endswith(_DONE):
+                raise aiohttp.ClientPayloadError("it ended without [DONE]")  # cut, however politely
         except (aiohttp.ClientError, OSError) as error:
             problem = self._engine.failed(error, exchange.request_id)
             if not last:
                 raise problem from None
             exchange.span.failed(problem.code)
-            held = problem.event()
+            held = problem.event(exchange.request_id)
         else:
             exchange.record.complete()
         if not last:
@@ -183,10 +201,13 @@ def _head(answer: aiohttp.ClientResponse) -> dict[str, object]:
     return {"type": "http.response.start", "status": answer.status, "headers": headers}
 
 
-def headers_for_engine(scope: Scope) -> dict[str, str]:
-    """An allow-list: the client's `Authorization`, cookies and the like end here."""
-    headers = {"content-type": "application/json", "x-request-id": scope["state"]["request_id"]}
-    for name, value in scope["headers"]:
-        if name == b"x-session-id":  # lets a router before several engines keep a conversation with its cached prefix
-            headers["x-session-id"] = value.decode("latin-1")
-    return headers
+def headers_for_engine(scope: Scope, given: Mapping[str, Any], messages: Any) -> dict[str, str]:
+    """Of all that the client sent, the engine's side gets these: its `Authorization`, cookies and the like end here.
+    `given`, `messages`: the request and its whole conversation, as `session_id` wants them."""
+    state = scope["state"]
+    named = next((value for name, value in scope["headers"] if name == HEADER), None)
+    return {
+        "content-type": "application/json",
+        "x-request-id": state["request_id"],
+        HEADER.decode(): session_id(named, given, messages, state["key"]),
+    }

@@ -77,13 +77,13 @@ CHAT = Endpoint("/v1/chat/completions", frozenset(_SAMPLING | _CHAT))
 COMPLETIONS = Endpoint("/v1/completions", frozenset(_SAMPLING | {"prompt"}))
 
 
-def clean(raw: bytes, endpoint: Endpoint, catalog: Catalog, settings: Settings) -> bytes:
-    """The JSON body that the engine gets for the client's `raw` body. Raises Problem 400 or 404.
+def clean(given: Mapping[str, Any], endpoint: Endpoint, catalog: Catalog, settings: Settings) -> bytes:
+    """The JSON body that the engine gets for what the client sent. Raises Problem 400 or 404.
 
     It is written anew even when nothing was dropped: so the engine's parser sees what was checked here, whatever it
     makes of repeated keys, and a body nested too deep for it fails here.
     """
-    return dump(checked(parse(raw), endpoint, catalog, settings))
+    return dump(checked(given, endpoint, catalog, settings))
 
 
 def parse(raw: bytes) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The gateway's settings: one class, whose attribute docstrings are the manual."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -31,6 +32,15 @@ def _text_first(value: list[Modality]) -> list[Modality]:
     if "text" not in value:
         raise ValueError("should contain text")
     return value
+
+
+def _shared(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    if scheme not in ("redis", "rediss", "unix") or not separator or not rest:
+        raise ValueError("should look like redis://host:6379, rediss://host:6379 or unix:///socket")
+    if "@" in rest:
+        raise ValueError("should have no user or password in it: HEARTH_SHARED_STATE_PASSWORD_FILE has the password")
+    return url
 
 
 class Settings(BaseSettings):
@@ -66,9 +76,18 @@ class Settings(BaseSettings):
     cors_origins: Annotated[list[str], NoDecode, BeforeValidator(_words)] = []
     """Web pages (comma-separated origins) that may call the gateway from a browser. Desktop agents need none."""
 
+    shared_state_url: Annotated[str, AfterValidator(_shared)] | None = None
+    """Redis that several gateways share: `redis://host:6379/0`, `rediss://…` with TLS or `unix:///socket`. It then has
+    the rates of each key, what `/v1/responses` answered, and the key of approvals unless a file has it. Unset: each
+    gateway has its own. While Redis is down, rates hold for each gateway alone, and stored responses are 503."""
+
+    shared_state_password_file: Path | None = None
+    """File with its password."""
+
     approval_key_file: Path | None = None
     """File of at least 32 secret bytes that sign the approval requests of tool calls, the same for every process that
-    should take them. Unset: a key of the process's own, so that a restart forgets what was asked."""
+    should take them. Unset: a key that the gateways share, where they share state; else one of the process's own, so
+    that a restart forgets what was asked."""
 
     approval_seconds: Seconds = 900
     """Seconds for which a user may grant or deny a tool call."""
@@ -82,7 +101,7 @@ class Settings(BaseSettings):
     """Seconds for which a response is kept, unless its request says `store: false`."""
 
     responses_bytes: Annotated[int, Field(ge=2**20)] = 2**26
-    """Bytes of all of them together, compressed; the oldest go first."""
+    """Bytes of all of them together, compressed; the oldest go first. In a shared state: of one of them."""
 
     modalities: Annotated[list[Modality], NoDecode, BeforeValidator(_words), AfterValidator(_text_first)] = ["text"]
     """What the served model reads (comma-separated): anything else in a message is refused with a clear error. Media
@@ -143,6 +162,14 @@ class Settings(BaseSettings):
     engine_timeout: Seconds = 600
     """Seconds without a byte from the engine, queueing there included; then 504, or an error event in a stream."""
 
+    engine_retries: Annotated[int, Field(ge=0, le=100)] = 3
+    """How often a request is asked again that the engine's side lost (no connection, one that broke off, 502 or 503)
+    before its client heard anything of the answer: after 0.1 s, then twice as long each time, at most 1 s. Never when
+    the engine answered otherwise or took too long."""
+
+    retry_seconds: Seconds = 5
+    """Seconds after the first loss within which that is done."""
+
     ready_within: Seconds = 5
     """Seconds for which a token that the engine produced proves it ready; after them `/readyz` asks for a new one."""
 
@@ -182,10 +209,15 @@ def load(**values: Any) -> Settings:
         return Settings(**values)
     except ValidationError as error:
         lines = (
-            f"HEARTH_{str(problem['loc'][0]).upper()}={problem['input']!r}: {problem['msg']}"
+            f"HEARTH_{str(problem['loc'][0]).upper()}={_told(problem['input'])}: {problem['msg']}"
             for problem in error.errors()
         )
         raise SettingsError("\n".join(lines)) from None
+
+
+def _told(given: Any) -> str:
+    """A value as an error shows it: without what stands where a URL has its password."""
+    return re.sub(r"(://)[^/]*@", r"\1…@", repr(given))
 
 
 def manual() -> list[tuple[str, str, str]]:

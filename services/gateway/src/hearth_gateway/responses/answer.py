@@ -145,9 +145,10 @@ class ResponseStream(EventStream):
         self._tell(f"response.{self._response['status']}", response=self._response)
         await self._end()
 
-    async def failed(self, problem: Problem) -> None:
+    async def failed(self, problem: Problem, request_id: str) -> None:
         code = _ERRORS.get(problem.status, "server_error" if problem.status >= 500 else "invalid_prompt")
-        self._response |= {"status": "failed", "error": {"code": code, "message": problem.message}}
+        message = f"{problem.message} (request {request_id})"  # this object has no field for it
+        self._response |= {"status": "failed", "error": {"code": code, "message": message}}
         self._tell("response.failed", response=self._response)
         await self._end()
 

@@ -69,13 +69,13 @@ class ResponseStore:
     async def put(self, user: str, response: dict[str, Any], items: Sequence[dict[str, Any]]) -> None:
         """Keep it, unless it alone is too much. A disk that is full costs the memory of it, not the answer."""
         try:
-            await self._run(self._put, user, response["id"], _packed(response), _packed(items))
+            await self._run(self._put, user, response["id"], packed(response), packed(items))
         except sqlite3.Error as error:
             log.error("a response cannot be stored: %s", error)
 
     async def get(self, user: str, id: str) -> Stored | None:
         found = await self._run(self._get, user, id)
-        return Stored(_unpacked(found[0]), _unpacked(found[1])) if found else None
+        return Stored(unpacked(found[0]), unpacked(found[1])) if found else None
 
     async def delete(self, user: str, id: str) -> bool:
         """Whether it was there."""
@@ -111,9 +111,9 @@ class ResponseStore:
             return database.execute(where, (user, id, self._clock())).rowcount > 0
 
 
-def _packed(value: Any) -> bytes:
+def packed(value: Any) -> bytes:
     return zlib.compress(orjson.dumps(value), 1)
 
 
-def _unpacked(data: bytes) -> Any:
+def unpacked(data: bytes) -> Any:
     return orjson.loads(zlib.decompress(data))

@@ -68,18 +68,19 @@ class Responses:
                 if earlier := await self._earlier(given, state["key"]):
                     # Whoever replays the log has no store: what went before is part of the request there.
                     raw = dump({**given, "previous_response_id": None, "input": [*earlier, *items]})
-                loop, model = self._read(given, earlier, items, catalog, state["key"])
+                loop, messages, model = self._read(given, earlier, items, catalog, state["key"])
                 log = services.replay_log
                 recording = log.conversation(state["request_id"], PATH, raw, catalog, services.hub)
                 response = envelope(given, f"resp_{secrets.token_hex(24)}", model)
                 answer = (ResponseStream if given.get("stream") else WholeResponse)(send, response)
-                run = Run(services, loop, headers_for_engine(scope), recording, state["key"], answer)
+                headers = headers_for_engine(scope, given, messages)
+                run = Run(services, loop, headers, recording, state["key"], answer)
                 try:
                     finish = await run.to_end()
                 except Problem as problem:
                     if answer.began is None:
                         raise
-                    await answer.failed(problem)
+                    await answer.failed(problem, state["request_id"])
                 else:
                     response = answer.end(finish)
                     if response["store"]:
@@ -99,8 +100,8 @@ class Responses:
 
     def _read(
         self, given: dict[str, Any], earlier: list[Item], items: list[Item], catalog: Catalog, user: str
-    ) -> tuple[Loop, str]:
-        """The loop that answers, and the model's name. Raises Problem 400, 404."""
+    ) -> tuple[Loop, list[Any], str]:
+        """The loop that answers, the conversation's messages, and the model's name. Raises Problem 400, 404."""
         settings, hub = self._services.settings, self._services.hub
         asked = chat_request(given, earlier, items, settings.modalities)
         asked["messages"] = carry.restore(asked["messages"])
@@ -121,7 +122,7 @@ class Responses:
             lambda pending: self._approvals.issue(pending, user, time.time()),
             resume=decided,
         )
-        return loop, str(body.get("model", ""))
+        return loop, asked["messages"], str(body.get("model", ""))
 
 
 def _unknown(id: str) -> Problem:

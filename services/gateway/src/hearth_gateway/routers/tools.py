@@ -39,7 +39,7 @@ def router(services: Services, hub: Hub) -> APIRouter:
             if (tool := hub.find(name)) is None:
                 raise Problem(404, f"There is no tool {name!r} now. GET /v1/tools lists them.", code="tool_not_found")
             prepared = _prepared(raw, tool, state["request_id"])
-            services.admission.count(state["key"])
+            await services.admission.count(state["key"])
             async with while_connected(request.receive):
                 with services.traces.tool(tool.server, name, prepared.call.id) as inner:
                     result = await _called(hub, prepared, state["key"])

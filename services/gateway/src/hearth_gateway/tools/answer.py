@@ -175,8 +175,8 @@ class Stream(EventStream):
         self._waiting.append(b"data: [DONE]\n\n")
         await self._end()
 
-    async def failed(self, problem: Problem) -> None:
-        self._waiting.append(problem.event())
+    async def failed(self, problem: Problem, request_id: str) -> None:
+        self._waiting.append(problem.event(request_id))
         await self._end()
 
     async def _tell(self, what: str, prepared: PreparedCall, more: dict[str, Any]) -> None:

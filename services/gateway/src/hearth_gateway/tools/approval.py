@@ -68,6 +68,10 @@ class Approvals:
             raise ValueError("the key of approval tokens should have at least 32 bytes")
         self._key, self._seconds = key, seconds
 
+    def adopt(self, key: bytes) -> None:
+        """From now on the key is this one, which other processes have, too."""
+        self._key = key
+
     def issue(self, pending: Pending, user: str, now: float) -> str:
         """A token for `pending`. `now`: seconds since the epoch."""
         calls = [[getattr(call, name) for name in PendingCall.__slots__] for call in pending.calls]

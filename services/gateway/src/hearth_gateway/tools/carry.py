@@ -74,6 +74,18 @@ def completed(messages: Any, stored: Callable[[str], list[Message] | None]) -> A
     ]
 
 
+def call_ids(messages: Any) -> list[str]:
+    """Under which messages may be kept for `completed`."""
+    if not isinstance(messages, list):
+        return []
+    return [
+        call_id
+        for message in messages
+        if isinstance(message, dict) and message.get("role") == "assistant"
+        for call_id in _call_ids(message)
+    ]
+
+
 def restore(messages: Any) -> Any:
     """The client's messages with every carried turn put back; anything else stays as it is.
 

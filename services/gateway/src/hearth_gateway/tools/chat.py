@@ -1,8 +1,9 @@
 """The tool loop on /v1/chat/completions: which requests take it, and what is carried from one to the next."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from starlette.types import Send
 
@@ -18,15 +19,19 @@ from hearth_gateway.tools.run import Run
 from hearth_gateway.tools.selection import Selection, select
 from hearth_gateway.tools.types import Toolbox
 
+if TYPE_CHECKING:
+    from hearth_gateway.shared.store import SharedCarry
+
 _CARRY_BYTES, _CARRY_SECONDS = 64 * 2**20, 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """A client's request, read: the loop that answers it, and how the client wants to hear of it. `whole`: the request
-    with what was kept of its conversation here, for the replay log."""
+    with what was kept of its conversation here, for the replay log; `given`: what the client sent."""
 
     whole: bytes
+    given: dict[str, Any]
     loop: Loop
     model: str
     stream: bool
@@ -39,8 +44,9 @@ class ToolChat:
         self._services, self._hub = services, hub
         self._approvals = services.approvals
         self._carried = carry.CarryStore(_CARRY_BYTES, _CARRY_SECONDS)
+        self._shared = _shared_carry(services)
 
-    def read(self, raw: bytes, catalog: Catalog, user: str) -> Request | None:
+    async def read(self, raw: bytes, catalog: Catalog, user: str) -> Request | None:
         """The request, or None when no tool of ours has a part in it: the relay answers it. Raises Problem 400, 404."""
         if not self._hub.default and b'"mcp"' not in raw and b'"hearth' not in raw:  # not worth parsing it twice
             return None
@@ -48,7 +54,7 @@ class ToolChat:
         answer = given.pop(approval.FIELD, None)
         decision = None if answer is None else self._approvals.decide(answer, user, time.time())
         told = given.get("messages")
-        if (messages := carry.completed(told, lambda id: self._carried.get(user, id, _now()))) is not told:
+        if (messages := carry.completed(told, await self._kept(told, user))) is not told:
             raw = dump(parse(raw) | {"messages": messages})
         given["messages"] = carry.restore(messages)
         restored = given["messages"] != messages
@@ -69,6 +75,7 @@ class ToolChat:
         )
         return Request(
             raw,
+            given,
             loop,
             model=str(body.get("model", "")),
             stream=body.get("stream") is True,
@@ -98,14 +105,30 @@ class ToolChat:
         except Problem as problem:
             if not isinstance(answer, Stream) or answer.began is None:
                 raise
-            await answer.failed(problem)
+            await answer.failed(problem, headers["x-request-id"])
         else:
             if finish.calls and finish.carry:
-                self._carried.put(user, finish.calls[0].id, finish.carry, _now())
+                await self._keep(user, finish.calls[0].id, finish.carry)
             await answer.finish(finish)
         finally:
             self._services.metrics.began(CHAT.path, started, answer.began)
 
+    async def _kept(self, messages: Any, user: str) -> Callable[[str], list[carry.Message] | None]:
+        """Finds what is kept of the turns in `messages`."""
+        if self._shared:
+            return (await self._shared.find(user, carry.call_ids(messages))).get
+        return lambda id: self._carried.get(user, id, time.monotonic())
 
-def _now() -> float:
-    return time.monotonic()
+    async def _keep(self, user: str, call_id: str, messages: Sequence[carry.Message]) -> None:
+        if self._shared:
+            await self._shared.put(user, call_id, messages)
+        else:
+            self._carried.put(user, call_id, messages, time.monotonic())
+
+
+def _shared_carry(services: Services) -> "SharedCarry | None":
+    if services.shared is None:
+        return None
+    from hearth_gateway.shared.store import SharedCarry
+
+    return SharedCarry(services.shared, _CARRY_SECONDS)

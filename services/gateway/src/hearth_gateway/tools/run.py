@@ -13,6 +13,7 @@ from hearth_gateway.errors import Problem, has_error_shape
 from hearth_gateway.logs import log_body
 from hearth_gateway.replay import Recording
 from hearth_gateway.request import CHAT, dump
+from hearth_gateway.retry import LOST, Attempts, Lost
 from hearth_gateway.services import Services
 from hearth_gateway.tools.answer import Answer
 from hearth_gateway.tools.hermes import CallFilter
@@ -42,6 +43,7 @@ class Run:
         self._services, self._loop, self._headers = services, loop, headers
         self._recording, self._user, self._answer = recording, user, answer
         self._rounds = 0
+        self._hears = False  # something of the engine's present answer
 
     async def to_end(self) -> Finish:
         """Raises Problem when the engine fails."""
@@ -78,30 +80,45 @@ class Run:
                 await services.batcher.hold()
             if services.settings.log_requests == "bodies":
                 log_body(body)
-            with self._recording.asked(CHAT.path, body) as record, services.traces.engine(CHAT.path) as span:
+            attempts, turn = services.engine.retries.begin(), None
+            while turn is None:
+                self._hears = False
                 try:
-                    asked = await services.engine.ask(CHAT.path, body, {**self._headers, **span.headers()})
-                    try:
-                        record.answered(asked.status, asked.content_type)
-                        heard = record.part
-                        if services.settings.tokens_per_minute and asked.status < 400:
-                            # Until the answer tells at its end, which a client need not wait for.
-                            slot.tokens = len(body) // BYTES_OF_A_TOKEN
-                            heard = functools.partial(_count, slot, record.part)
-                        if asked.content_type == "text/event-stream":
-                            turn = await self._read_stream(asked, action, heard)
-                        else:
-                            data = await asked.read()
-                            record.part(data)
-                            turn = await self._read_whole(asked.status, data, action)
-                        record.complete()
-                    finally:
-                        asked.close()  # before the last byte, this is what cancels the engine's work
-                except (aiohttp.ClientError, OSError) as error:
-                    raise services.engine.failed(error, self._headers["x-request-id"]) from None
-                span.set("gen_ai.usage.output_tokens", turn.usage.completion_tokens)
+                    turn = await self._exchange(action, body, slot, attempts)
+                except Lost as lost:
+                    if self._hears:
+                        raise
+                    await attempts.again(lost)
             slot.tokens = turn.usage.total_tokens or slot.tokens
         services.metrics.tokens.inc(turn.usage.completion_tokens)
+        return turn
+
+    async def _exchange(self, action: CallModel, body: bytes, slot: Slot, attempts: Attempts) -> Turn:
+        services = self._services
+        with self._recording.asked(CHAT.path, body) as record, services.traces.engine(CHAT.path) as span:
+            try:
+                asked = await services.engine.ask(CHAT.path, body, {**self._headers, **span.headers()})
+                try:
+                    record.answered(asked.status, asked.content_type)
+                    heard = record.part
+                    if services.settings.tokens_per_minute and asked.status < 400:
+                        # Until the answer tells at its end, which a client need not wait for.
+                        slot.tokens = len(body) // BYTES_OF_A_TOKEN
+                        heard = functools.partial(_count, slot, record.part)
+                    if asked.content_type == "text/event-stream":
+                        turn = await self._read_stream(asked, action, heard)
+                    else:
+                        data = await asked.read()
+                        record.part(data)
+                        if asked.status in LOST and attempts.left:
+                            raise Lost(asked.status, f"The engine answered {asked.status}.", code="engine_error")
+                        turn = await self._read_whole(asked.status, data, action)
+                    record.complete()
+                finally:
+                    asked.close()  # before the last byte, this is what cancels the engine's work
+            except (aiohttp.ClientError, OSError) as error:
+                raise services.engine.failed(error, self._headers["x-request-id"]) from None
+            span.set("gen_ai.usage.output_tokens", turn.usage.completion_tokens)
         return turn
 
     async def _read_whole(self, status: int, data: bytes, action: CallModel) -> Turn:
@@ -120,8 +137,9 @@ class Run:
     async def _read_stream(self, asked: aiohttp.ClientResponse, action: CallModel, record: Any) -> Turn:
         """Most answers are text and no more: their events are passed on as they came."""
         answer, turn, calls = self._answer, TurnBuilder(), CallFilter() if action.recover else None
-        lead, held, plain = action.lead, b"", PlainText() if self._rounds == 1 else None
+        lead, held, plain, done = action.lead, b"", PlainText() if self._rounds == 1 else None, False
         while chunk := await asked.content.readany():
+            self._hears = True
             record(chunk)
             self._services.engine.produced_token()
             if held:
@@ -130,6 +148,7 @@ class Run:
             events, held = chunk[:end], chunk[end:]
             if len(held) > _LONGEST_EVENT:
                 raise Problem(502, "The engine's answer has an event without an end.", code="engine_broken")
+            done = events.endswith(_DONE)
             if plain and answer.passes_on and not (calls and calls.holds):
                 size, text = plain.read(events)
                 if size:
@@ -142,8 +161,10 @@ class Run:
                     text = calls.feed(text)
                 answer.add(data, text, lead)
                 lead = "" if text else lead
-            if not events.endswith(_DONE):  # what comes of it is sent with it
+            if not done:  # what comes of it is sent with it
                 await answer.flush()
+        if not done:
+            raise aiohttp.ClientPayloadError("it ended without [DONE]")  # cut, however politely
         if calls and (text := calls.end()):
             answer.add({}, text, lead)
             await answer.flush()

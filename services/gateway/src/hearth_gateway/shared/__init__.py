@@ -1,0 +1,1 @@
+"""What several gateways hold in common, in Redis: a module that is loaded only where a setting names one."""
