@@ -142,6 +142,8 @@ def test_probes_ask_what_exists(overlay: str) -> None:
 @every_overlay
 def test_running_answers_are_finished_before_a_pod_is_killed(overlay: str) -> None:
     for deployment in deployments(overlay):
+        if deployment["metadata"]["name"] == "state":  # it answers in no time
+            continue
         grace = deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
         takes = container(deployment)["lifecycle"]["preStop"]["sleep"]["seconds"]
         match deployment["metadata"]["name"]:
@@ -168,7 +170,7 @@ def test_the_gateways_together_ask_no_more_than_the_engines_compute_at_once(over
 @every_overlay
 def test_what_compose_makes_writable_is_so_here_and_memory_is_as_large(overlay: str) -> None:
     for deployment in deployments(overlay):
-        if (name := deployment["metadata"]["name"]) == "router":
+        if (name := deployment["metadata"]["name"]) not in ("engine", "gateway"):  # not in compose.yaml
             continue
         cpu = container(deployment)["image"].endswith("-cpu")
         service = COMPOSE["gateway" if name == "gateway" else "engine-cpu" if cpu else "engine-gpu"]
