@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 engine := docker/provide-engine.sh; docker/provide-base.sh; . docker/host.sh
 host := . docker/host.sh
 
-.PHONY: scale models use rollback soak help up down logs build quantize reload smoke quality doctor test unit integration e2e lint k8s-check lock bench-gateway bench bench-memory bench-start
+.PHONY: scale roll models use rollback soak help up down logs build quantize reload smoke quality doctor test unit integration e2e lint k8s-check lock bench-router bench-gateway bench bench-memory bench-start
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' Makefile
@@ -48,6 +48,9 @@ use: ## have the running stack serve MODEL, without an error for anyone
 
 rollback: ## go back to the model before, the same way
 	@docker/use.sh --back
+
+roll: ## have each engine behind the router start anew, one after the other, without an error for anyone
+	@docker/roll.sh
 
 reload: ## bring a change of SERVICE (default: gateway) into the running stack, touching nothing else
 	@$(host); service=$(or $(SERVICE),gateway)
@@ -96,6 +99,9 @@ bench-gateway: .venv/ready ## the gateway beside direct, nginx and LiteLLM, and 
 	export GATEWAY_CMD="env HEARTH_ENGINE_URL=http://127.0.0.1:9000 HEARTH_PORT=9100 HEARTH_LOG_LEVEL=warning $$PWD/.venv/bin/hearth-gateway serve"
 	"$(BENCH)/run.sh" $(or $(SECS),5) $(or $(VARIANTS),direct nginx litellm gateway) || [ $$? = 143 ]  # its last act is to stop what it started
 	.venv/bin/python -m tests.bench.gateway "$(BENCH)" --rounds $(or $(ROUNDS),5)
+
+bench-router: .venv/ready ## the router's policies beside each other: spread and prefix cache; ARGS
+	@$(engine); .venv/bin/python -m tests.scale.policies $(ARGS)
 
 bench-start: .venv/ready ## the CPU engine's start beside that of vLLM's own entry point; ROUNDS
 	@$(engine); export COMPOSE_PROFILES=cpu; . docker/host.sh; bake engine-cpu

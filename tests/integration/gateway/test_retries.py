@@ -32,6 +32,11 @@ async def bad_gateway(exchange: Exchange) -> None:
     await exchange.answer(b"no worker", 502, "text/plain")
 
 
+@loses("a router's own 500")
+async def router_error(exchange: Exchange) -> None:
+    await exchange.answer(b"error sending request", 500, "text/plain")
+
+
 @loses("503 in the right shape")
 async def unavailable(exchange: Exchange) -> None:
     await exchange.answer(
@@ -131,7 +136,7 @@ async def test_what_the_engine_answered_is_not_asked_again(
     client: aiohttp.ClientSession, engine: FakeEngine, status: int
 ) -> None:
     async def refuses(exchange: Exchange) -> None:
-        await exchange.answer(b"{}", status)
+        await exchange.answer(b'{"error": {"message": "no", "type": "x", "param": null, "code": "c"}}', status)
 
     engine.completes = refuses
     async with client.post(CHAT, json=ask()) as answer:

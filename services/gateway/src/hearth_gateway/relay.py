@@ -18,7 +18,7 @@ from hearth_gateway.logs import log_body
 from hearth_gateway.metrics import total_tokens
 from hearth_gateway.replay import ExchangeRecording
 from hearth_gateway.request import CHAT, Endpoint, clean, parse
-from hearth_gateway.retry import LOST, Attempts, Lost
+from hearth_gateway.retry import Attempts, Lost, is_lost
 from hearth_gateway.services import Services
 from hearth_gateway.session import HEADER, session_id
 from hearth_gateway.trace import Span
@@ -121,7 +121,7 @@ class Relay:
         exchange.record.part(body)
         exchange.record.complete()
         if answer.status >= 400:
-            if answer.status in LOST and exchange.attempts.left:
+            if exchange.attempts.left and is_lost(answer.status, body):
                 raise Lost(answer.status, f"The engine answered {answer.status}.", code="engine_error")
             if answer.status >= 500:
                 self._metrics.engine_errors.labels("engine_error").inc()

@@ -9,17 +9,21 @@ import asyncio
 import random
 from time import monotonic
 
-from hearth_gateway.errors import Problem
+from hearth_gateway.errors import Problem, has_error_shape
 from hearth_gateway.metrics import Metrics
 from hearth_gateway.settings import Settings
 
-LOST = frozenset({502, 503})
-"""What a proxy answers whose engine could not be reached, or went away."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
 
 
 class Lost(Problem):
     """The engine could not be reached, or was lost on the way."""
+
+
+def is_lost(status: int, body: bytes) -> bool:
+    """Whether an answer is a router's whose engine could not be reached, or went away. (A 500 of the engine itself says
+    so in the shape of its errors.)"""
+    return status in (502, 503) or (status == 500 and not has_error_shape(body))
 
 
 class Retries:

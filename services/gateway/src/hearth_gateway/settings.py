@@ -163,9 +163,9 @@ class Settings(BaseSettings):
     """Seconds without a byte from the engine, queueing there included; then 504, or an error event in a stream."""
 
     engine_retries: Annotated[int, Field(ge=0, le=100)] = 3
-    """How often a request is asked again that the engine's side lost (no connection, one that broke off, 502 or 503)
-    before its client heard anything of the answer: after 0.1 s, then twice as long each time, at most 1 s. Never when
-    the engine answered otherwise or took too long."""
+    """How often a request is asked again that the engine's side lost (no connection, one that broke off, 502, 503, a
+    router's own 500) before its client heard anything of the answer: after 0.1 s, then twice as long each time, at most
+    1 s. Never when the engine answered otherwise or took too long."""
 
     retry_seconds: Seconds = 5
     """Seconds after the first loss within which that is done."""

@@ -13,7 +13,7 @@ from hearth_gateway.errors import Problem, has_error_shape
 from hearth_gateway.logs import log_body
 from hearth_gateway.replay import Recording
 from hearth_gateway.request import CHAT, dump
-from hearth_gateway.retry import LOST, Attempts, Lost
+from hearth_gateway.retry import Attempts, Lost, is_lost
 from hearth_gateway.services import Services
 from hearth_gateway.tools.answer import Answer
 from hearth_gateway.tools.hermes import CallFilter
@@ -110,7 +110,7 @@ class Run:
                     else:
                         data = await asked.read()
                         record.part(data)
-                        if asked.status in LOST and attempts.left:
+                        if attempts.left and is_lost(asked.status, data):
                             raise Lost(asked.status, f"The engine answered {asked.status}.", code="engine_error")
                         turn = await self._read_whole(asked.status, data, action)
                     record.complete()
