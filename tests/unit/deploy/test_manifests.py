@@ -237,3 +237,12 @@ def test_the_router_may_list_and_watch_pods_of_its_namespace_and_nothing_else(ov
 def test_the_tests_run_the_router_of_the_image() -> None:
     pinned = re.search(r"^vllm-router==.*$", (ROOT / "docker/requirements/router.in").read_text(), re.MULTILINE)[0]
     assert pinned in tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["dev"]
+
+
+def test_the_router_is_asked_what_it_is_on_one_host() -> None:
+    """Its arguments are those that were measured there, but for where the engines are."""
+    text = (ROOT / "deploy/compose.scale.yaml").read_text()
+    (measured,) = re.findall(r"command: \[--worker-urls, (.*?)\]", text, re.DOTALL)
+    words = [word.strip('"') for word in re.split(r",\s*", measured) if not word.strip('"').startswith("http:")]
+    given = container(one("base", "Deployment", "router"))["args"]
+    assert {"=".join(pair) for pair in zip(words[::2], words[1::2], strict=True)} <= set(given)
