@@ -70,8 +70,8 @@ def reaches(overlay: str, source: Pod, target: Pod, port: int) -> bool:
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_clients_reach_the_gateway_it_the_router_and_that_the_engines(overlay: str) -> None:
     ours = pods_of(overlay)
-    way = {"engine": "router", "router": "gateway"}
-    ports = {"engine": 8000, "router": 8000, "gateway": 8080}
+    way = {"engine": "router", "router": "gateway", "state": "gateway"}
+    ports = {"engine": 8000, "router": 8000, "gateway": 8080, "state": 6379}
     for target in ours:
         for source in [*ours, STRANGER, PROMETHEUS, NAMES]:
             if target.name == "gateway":
