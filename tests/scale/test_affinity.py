@@ -10,8 +10,8 @@ import requests
 from .conftest import ENGINES, MODEL, Scale
 
 SESSIONS, TURNS = 8, 4
-# In the router's container: one-token completions by way of the router and past it, in turn, each over a connection that
-# stays. Prints the medians in milliseconds.
+# In the router's container: one-token completions by way of the router and past it, in turn, over connections that
+# stay. Prints the medians in milliseconds.
 OVERHEAD = """
 import http.client, json, statistics, time
 body = json.dumps({"model": "qwen3-4b-gptq", "prompt": "One", "max_tokens": 1, "temperature": 0})
