@@ -75,6 +75,10 @@ class Load:
         first = sorted(s.first for s in self.seen if s.first and moment < s.first < until)
         return max((after - before for before, after in zip([moment, *first], first, strict=False)), default=seconds)
 
+    def wait(self, since: float = 0, until: float = float("inf")) -> float:
+        """The longest that one client waited for its first event, of those that ended then, in seconds."""
+        return max((s.first - s.began for s in self.seen if s.first and since < s.ended < until), default=0)
+
     def problems(self) -> list[Seen]:
         return [seen for seen in self.seen if seen.end in (End.REFUSED, End.MALFORMED)]
 

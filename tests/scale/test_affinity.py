@@ -1,6 +1,7 @@
 """A conversation stays with the engine that has its beginning in its cache; many of them are spread."""
 
 import itertools
+import json
 from typing import Any
 
 import pytest
@@ -9,6 +10,24 @@ import requests
 from .conftest import ENGINES, MODEL, Scale
 
 SESSIONS, TURNS = 8, 4
+# In the router's container: one-token completions by way of the router and past it, in turn, over connections that
+# stay. Prints the medians in milliseconds.
+OVERHEAD = """
+import http.client, json, statistics, time
+body = json.dumps({"model": "qwen3-4b-gptq", "prompt": "One", "max_tokens": 1, "temperature": 0})
+headers = {"content-type": "application/json", "x-session-id": "overhead"}
+ways = {"router": http.client.HTTPConnection("127.0.0.1", 8000), "engine": http.client.HTTPConnection("engine-a", 8000)}
+took = {way: [] for way in ways}
+for _ in range(100):
+    for way, connection in ways.items():
+        began = time.perf_counter()
+        connection.request("POST", "/v1/completions", body, headers)
+        answer = connection.getresponse()
+        assert answer.status == 200, answer.read()
+        answer.read()
+        took[way].append((time.perf_counter() - began) * 1e3)
+print(json.dumps({way: round(statistics.median(each), 2) for way, each in took.items()}))
+"""
 _numbers = itertools.count()
 
 
@@ -43,6 +62,12 @@ def test_two_engines_find_as_much_in_their_caches_as_one(scale: Scale, figures: 
         scale.get("router", "8000/add_worker?url=http://engine-b:8000", "POST")
     figures[f"prefix-cache hits, {kind}"] = {"two engines": round(two, 3), "one engine": round(one, 3)}
     assert two >= 0.95 * one
+
+
+def test_the_router_passes_on(scale: Scale, figures: dict[str, Any]) -> None:
+    code, out = scale.container("router").exec_run(["python", "-c", OVERHEAD])
+    assert code == 0, out.decode()
+    figures["one token, p50 in ms"] = json.loads(out)
 
 
 def test_sixty_four_conversations_are_spread(scale: Scale, figures: dict[str, Any]) -> None:

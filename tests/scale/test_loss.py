@@ -9,8 +9,8 @@ import requests
 from .conftest import ENGINES, Scale, host, in_network_of, wait_until
 from .load import End, Load
 
-DROP = [["iptables", "-I", chain, "-j", "DROP"] for chain in ("INPUT", "OUTPUT")]
-RESTORE = [["iptables", "-D", chain, "-j", "DROP"] for chain in ("INPUT", "OUTPUT")]
+# Of what comes and goes; the engine's own watch asks it within its container, and sees nothing amiss.
+RULES = [["INPUT", "!", "-i", "lo", "-j", "DROP"], ["OUTPUT", "!", "-o", "lo", "-j", "DROP"]]
 
 
 def settled(load: Load) -> None:
@@ -32,7 +32,13 @@ def takes_traffic(scale: Scale, engine: str, figures: dict[str, Any], name: str)
 
 
 def summary(load: Load, moment: float) -> dict[str, Any]:
-    return {**{end.value: load.counted[end] for end in End}, "gap, s": round(load.gap(moment), 2)}
+    return {
+        **{end.value: load.counted[end] for end in End},
+        "no first event anywhere, s": round(load.gap(moment), 2),
+        "longest wait for a first event, s": {
+            "before": round(load.wait(until=moment), 2), "after": round(load.wait(since=moment), 2),
+        },
+    }  # fmt: skip
 
 
 def test_an_engine_is_killed_under_load(scale: Scale, figures: dict[str, Any]) -> None:
@@ -62,23 +68,20 @@ def test_an_engine_is_reached_by_no_packet(scale: Scale, figures: dict[str, Any]
     engine = scale.container(ENGINES[0])
     with Load(scale, gateways=(0, 1)) as load:
         settled(load)
-        for rule in DROP:
-            in_network_of(engine, *rule)
+        for rule in RULES:
+            in_network_of(engine, "iptables", "-I", *rule)
         moment = time.monotonic()
         try:
             wait_until(lambda: not scale.workers()[ENGINES[0]], "the router sends to it still")
             noticed = time.monotonic() - moment
             goes_on(load, time.monotonic())
         finally:
-            for rule in RESTORE:
-                in_network_of(engine, *rule)
+            for rule in RULES:
+                in_network_of(engine, "iptables", "-D", *rule)
         takes_traffic(scale, ENGINES[0], figures, "engine reachable again")
-    slowest = max(seen.ended - seen.began for seen in load.seen)
-    figures["engine reached by no packet"] = summary(load, moment) | {
-        "noticed after, s": round(noticed, 2), "slowest answer, s": round(slowest, 2),
-    }  # fmt: skip
+    figures["engine reached by no packet"] = summary(load, moment) | {"noticed after, s": round(noticed, 2)}
     assert not load.problems()
-    assert scale.container(ENGINES[0]).id == engine.id
+    assert scale.container(ENGINES[0]).attrs["State"]["StartedAt"] == engine.attrs["State"]["StartedAt"]
 
 
 def test_the_router_is_killed_under_load(scale: Scale, figures: dict[str, Any]) -> None:
