@@ -48,7 +48,9 @@ def test_both_ways_to_get_an_image_are_there() -> None:
 
 
 def test_bake_knows_its_targets() -> None:
-    plan = json.loads(host("bake --print cpu gpu quantizer tools", {"HEARTH_WEIGHTS": "weights/x"}).stdout)["target"]
+    plan = json.loads(host("bake_file --print cpu gpu quantizer tools", {"HEARTH_WEIGHTS": "weights/x"}).stdout)[
+        "target"
+    ]
     tools = {"tool-files", "tool-commands", "tool-browser", "tool-search", "tool-egress"}
     assert {"engine-cpu", "engine-cuda", "gateway", "quantizer"} | tools == set(plan)
     assert plan["engine-cuda"]["contexts"]["weights"] == "weights/x"

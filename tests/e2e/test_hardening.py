@@ -117,10 +117,10 @@ def test_the_search_for_writable_paths_finds_them(images: dict[str, str], engine
 
 
 def test_nothing_of_the_host_is_in_reach(container: Container) -> None:
-    """No socket of Docker's, no folder but the configuration, read-only."""
+    """No socket of Docker's, no folder but those of the configuration and of keys, read-only."""
     binds = {mount["Destination"]: mount["RW"] for mount in container.attrs["Mounts"] if mount["Type"] == "bind"}
     assert not any(binds.values())
-    assert all(path == "/etc/hearth" or path.startswith("/run/secrets/") for path in binds)
+    assert all(path in ("/etc/hearth", "/run/hearth") or path.startswith("/run/secrets/") for path in binds)
 
 
 @pytest.fixture(scope="module")
@@ -243,9 +243,9 @@ def test_an_image_s_configuration_and_history_have_no_secret(
     image: str, images: dict[str, str], engine_client: docker.DockerClient
 ) -> None:
     found = engine_client.images.get(f"hearth-{image.format(VERSION)}")
-    told = json.dumps([found.attrs["Config"], found.history()])
+    told = json.dumps([found.attrs["Config"], found.history()]).replace("HEARTH_SECRETS=/run/hearth", "")  # a folder
     assert len(told) > 1000
-    assert re.findall(r"(?i)\w*(?:token|secret|passw|api_?key|credential)\w*\s*=\s*[^\s,&\"']+", told) == []
+    assert re.findall(r"(?i)\w*(?:token|secret|passw|api_?key|credential)\w*\s*=(?!=)\s*[^\s,&\"']+", told) == []
     assert found.attrs["Config"]["User"] == "1000:1000"
 
 
@@ -257,16 +257,23 @@ def keyed(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tu
     """Another gateway before the stack's engine, as talkative as it can be, with every secret that the stack knows; and
     the secrets."""
     folder = tmp_path_factory.mktemp("secrets")
-    folder.chmod(0o755)
+    keys = folder / "keys"  # the gateway sees the whole folder
+    keys.mkdir()
+    for each in (folder, keys):
+        each.chmod(0o755)
     given = {name: f"{name}-{secrets.token_hex(16)}" for name in ("client", "approval", "search")}
     digest = hashlib.sha256(given["client"].encode()).hexdigest()
-    for name, text in (("client", f"ada:{digest}\n"), ("approval", given["approval"] * 2), ("search", given["search"])):
+    for name, text in (
+        ("keys/client", f"ada:{digest}\n"),
+        ("approval", given["approval"] * 2),
+        ("search", given["search"]),
+    ):
         (folder / name).write_text(text)
         (folder / name).chmod(0o644)
     port = free_port()
     env = stack.env | {
         "COMPOSE_PROJECT_NAME": KEYS_PROJECT, "HEARTH_BIND": f"127.0.0.1:{port}", "HEARTH_LOG_LEVEL": "debug",
-        "HEARTH_LOG_REQUESTS": "bodies", "HEARTH_API_KEYS_FILE": str(folder / "client"),
+        "HEARTH_LOG_REQUESTS": "bodies", "HEARTH_SECRETS": str(keys), "HEARTH_API_KEYS_FILE": "client",
         "HEARTH_APPROVAL_KEY_FILE": str(folder / "approval"), "HEARTH_SEARCH_API_KEY_FILE": str(folder / "search"),
         "HEARTH_SEARCH_PROVIDER": "tavily", "HF_TOKEN": given.setdefault("hub", f"hf_{secrets.token_hex(16)}"),
     }  # fmt: skip
