@@ -36,7 +36,7 @@ load='
 import sys, tarfile
 with tarfile.open(fileobj=sys.stdin.buffer, mode="r|") as archive:
     for entry in archive:
-        if not entry.name.startswith("volumes/") or "/../" in f"/{entry.name}/":
+        if not f"{entry.name}/".startswith("volumes/") or "/../" in f"/{entry.name}/":
             sys.exit(f"{entry.name} does not belong into a backup")
         archive.extract(entry, "/")
 '
