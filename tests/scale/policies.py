@@ -18,19 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import docker
+from tests.bench.router import POLICIES, SYSTEM
 from tests.e2e.conftest import host, wait_until
 from tests.scale.conftest import REPORT, SERVICES, Scale
 
-POLICIES = (
-    "consistent_hash",
-    "sticky_least_loaded",
-    "kv_aware",
-    "cache_aware",
-    "power_of_two",
-    "round_robin",
-    "random",
-)
-SYSTEM = "You are the guide of a small town by the sea. Answer in few words, and only of what you know. " * 4
 # Published by the engines in every run, so that all run alike; only kv_aware listens.
 EVENTS = '{"enable_kv_cache_events": true, "publisher": "zmq", "endpoint": "tcp://*:5557"}'
 MORE = {
