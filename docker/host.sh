@@ -63,12 +63,14 @@ esac
 # Weights that `make quantize` made are baked as they are; otherwise the build quantizes.
 made=weights/$recipe${HEARTH_BACKEND:+-$HEARTH_BACKEND}
 : "${HEARTH_WEIGHTS:=$([ -f "$made/hearth.json" ] && echo "$made" || true)}"
+# Kernels that `make warm` compiled on this kind of GPU, or on others.
+: "${HEARTH_WARM:=$([ -d build/warm/triton ] && echo build/warm || true)}"
 # No more requests at the engine than it computes at once: the others wait in the gateway, where each key gets its share.
 # On the CPU the engine's own default is 16, on a GPU it is what the gateway's is.
 [[ ,$COMPOSE_PROFILES, != *,cpu,* ]] || export HEARTH_MAX_IN_FLIGHT=${HEARTH_MAX_IN_FLIGHT:-${HEARTH_MAX_NUM_SEQS:-16}}
 # With tool servers beside it the gateway gets their file.
 [[ ,$COMPOSE_PROFILES, != *,tools,* ]] || export HEARTH_TOOLS_FILE=${HEARTH_TOOLS_FILE:-config/hearth.tools.yaml}
-export COMPOSE_PROFILES HEARTH_CA=${HEARTH_CA:-/dev/null} HEARTH_WHEELS HEARTH_WEIGHTS HEARTH_BACKEND
+export COMPOSE_PROFILES HEARTH_CA=${HEARTH_CA:-/dev/null} HEARTH_WHEELS HEARTH_WEIGHTS HEARTH_WARM HEARTH_BACKEND
 
 # Keys and certificate are mounted by their folder, see compose.yaml: a path to one of them says which folder.
 secrets=${HEARTH_SECRETS:-}

@@ -1,13 +1,15 @@
 """Start `hearth-engine serve` on a GPU and time it: one JSON line with seconds to ready, device memory, TTFT, TPOT.
 
-    python measure_engine.py NAME [HEARTH_SETTING=VALUE …]
+    python measure_engine.py NAME [HEARTH_SETTING=VALUE …] [--start-only] [--prompt TOKENS] [--drop-caches] [--stop]
 
-Run it in the engine's environment; HEARTH_MODEL_DIR says which artifact. Load, after a short warm-up: one stream, then
-16 streams of 256 prompt and 128 answer tokens, then one prompt of 32,000 tokens. Memory is the whole device's, as
+Run it in the engine's environment; HEARTH_MODEL_DIR says which artifact. Load, after a short warm-up: 1, 16 and 64
+streams of 256 prompt and 256 answer tokens, then one prompt of 32,000 tokens. Memory is the whole device's, as
 nvidia-smi tells it, so nothing else may use the GPU. Not a test: CI has no GPU.
 """
 
+import argparse
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -17,6 +19,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
 import aiohttp
 
@@ -28,6 +31,8 @@ SEEN_IN_LOG = {
     "graphs": r"Graph capturing finished in (.*)",
     "kv_tokens": r"KV cache size: ([\d,]+)",
     "kernel": r"Using (\w+LinearKernel)",
+    "memory": r"hearth-engine: (.* of device memory.*)",
+    "caches": r"hearth-engine: (.*compiled kernels.*)",
 }
 
 
@@ -73,37 +78,85 @@ async def load(streams: int, n_in: int, n_out: int, seed: int) -> dict[str, floa
     }
 
 
-def wait_until_ready(engine: subprocess.Popen[bytes]) -> float:
-    """Seconds until the engine's own health check passes."""
-    start = time.time()
+def first_token(engine: subprocess.Popen[bytes], start: float) -> float:
+    """Seconds from the process to its first token."""
+    body = json.dumps({"prompt": [5, 6, 7], "max_tokens": 1}).encode()
     while time.time() - start < START_LIMIT and engine.poll() is None:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{PORT}/v1/completions", body, {"Content-Type": "application/json"}
+        )
         try:
-            urllib.request.urlopen(f"http://127.0.0.1:{PORT}/health", timeout=1).close()
+            urllib.request.urlopen(request, timeout=60).close()
         except OSError:
-            time.sleep(0.1)
+            time.sleep(0.05)
         else:
-            return round(time.time() - start, 1)
+            return round(time.time() - start, 2)
     raise SystemExit("the engine did not become ready; see its log")
 
 
-def main(name: str, *settings: str) -> None:
+def faults(engine: subprocess.Popen[bytes]) -> dict[str, object]:
+    """Stop the engine's own process: how long until the launcher ends, and with what status?"""
+    names = {
+        pid: Path(f"/proc/{pid}/comm").read_text().strip()
+        for pid in map(int, filter(str.isdigit, os.listdir("/proc")))
+        if os.path.exists(f"/proc/{pid}/stat") and session_of(pid) == session_of_child(engine.pid)
+    }
+    core = next(pid for pid, name in names.items() if name.startswith("VLLM::EngineCor"))
+    os.kill(core, signal.SIGSTOP)
+    began = time.time()
+    status = engine.wait(120)
+    return {"stopped": names[core], "noticed_s": round(time.time() - began, 1), "status": status}
+
+
+def session_of(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[3])
+    except OSError:
+        return -1
+
+
+def session_of_child(pid: int) -> int:
+    """vLLM has a session of its own; its leader is the launcher's child."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(children[0])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("name")
+    parser.add_argument("settings", nargs="*", metavar="HEARTH_SETTING=VALUE")
+    parser.add_argument("--start-only", action="store_true", help="no load but one prompt")
+    parser.add_argument("--prompt", type=int, default=32000, metavar="TOKENS", help="of the long prompt; 0: none")
+    parser.add_argument("--drop-caches", action="store_true", help="read everything from the disk (needs root)")
+    parser.add_argument("--stop", action="store_true", help="send the engine's process SIGSTOP in the end")
+    given = parser.parse_args()
     fixed = {"HEARTH_DEVICE": "cuda", "HEARTH_ENGINE_PORT": str(PORT)}
-    env = os.environ | dict(setting.split("=", 1) for setting in settings) | fixed
-    path = f"/tmp/measure-{name}.log"
-    result: dict[str, object] = {"name": name, "mib_before": device_mib()}
+    env = os.environ | dict(setting.split("=", 1) for setting in given.settings) | fixed
+    path = f"/tmp/measure-{given.name}.log"
+    result: dict[str, object] = {"name": given.name, "mib_before": device_mib()}
+    if given.drop_caches:
+        os.sync()
+        Path("/proc/sys/vm/drop_caches").write_text("3")
     serve = [sys.executable, "-c", "from hearth_engine.cli import main; main()", "serve"]
+    start = time.time()
     with open(path, "wb") as log:
         engine = subprocess.Popen(serve, env=env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
         try:
-            result["ready_s"] = wait_until_ready(engine)
+            result["first_token_s"] = first_token(engine, start)
             result["mib_ready"] = device_mib()
-            asyncio.run(load(1, 256, 16, 999))
-            result["c1"] = asyncio.run(load(1, 256, 128, 1))
-            result["c16"] = asyncio.run(load(16, 256, 128, 100))
-            result["prompt_32000"] = asyncio.run(load(1, 32000, 32, 77))
+            if not given.start_only:
+                asyncio.run(load(1, 256, 16, 999))
+                result["c1"] = asyncio.run(load(1, 256, 256, 1))
+                result["c16"] = asyncio.run(load(16, 256, 256, 100))
+                result["c64"] = asyncio.run(load(64, 256, 256, 200))
+            if given.prompt:
+                result[f"prompt_{given.prompt}"] = asyncio.run(load(1, given.prompt, 32, 77))
             result["mib_after"] = device_mib()
+            if given.stop:
+                result["fault"] = faults(engine)
         finally:
-            os.killpg(engine.pid, signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(engine.pid, signal.SIGTERM)
             engine.wait(30)
     with open(path, encoding="utf-8", errors="replace") as log_text:
         text = log_text.read()
@@ -112,4 +165,4 @@ def main(name: str, *settings: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -226,7 +226,7 @@ def test_our_loads_are_repeated_each_time_with_other_prompts(
         name=name, title=name, model_dir=str(tmp_path), served_name="m", command=(), environment={}
     )
     meter = SimpleNamespace(wait_until_idle=lambda: None, memory=lambda pid: GIB)
-    found = run._run(variant, shapes, meter, {}, tmp_path, lambda text: None)
+    found = run._run(variant, shapes, meter, {}, tmp_path, lambda text: None, run.REPEATS)
     warmed = [seeds[shapes.loads[-1]].pop(0)]  # once, before what counts
     assert {len(of_shape) for of_shape in seeds.values()} == {times}
     every = warmed + [seed for of_shape in seeds.values() for seed in of_shape]

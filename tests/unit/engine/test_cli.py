@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 
 from hearth_engine import cli
 from hearth_engine.hardware import CARDS
+from hearth_engine.memory import GIB
 from hearth_engine.settings import Settings
 from hearth_quantizer import manifest as manifests
 from hearth_quantizer import tensors
@@ -97,7 +98,15 @@ def test_a_damaged_artifact_is_refused_by_name(
     names: str,
 ) -> None:
     monkeypatch.setenv("HEARTH_MODEL_DIR", str(artifact))
-    monkeypatch.setattr("hearth_engine.watch.run", lambda *_, **__: pytest.fail("vLLM must not start"))
+    monkeypatch.setattr("hearth_engine.hardware.detect", lambda device: CARDS["l4-24g"])
+    monkeypatch.setattr("hearth_engine.hardware.device_memory_used", lambda: 0)
+
+    def imports_then_asks(*_: object, permit: Callable[[], object], **__: object) -> None:
+        permit()
+        pytest.fail("vLLM must not read it")
+
+    monkeypatch.setattr("hearth_engine.watch.run", imports_then_asks)
+    monkeypatch.setenv("HEARTH_CACHE_DIR", str(artifact.parent / "cache"))
     damage(artifact)
     with pytest.raises(SystemExit) as refused:
         run(command)
@@ -106,7 +115,9 @@ def test_a_damaged_artifact_is_refused_by_name(
     assert all(line.startswith("hearth-engine: ") for line in said.splitlines())
 
 
-def test_serve_runs_vllm(run: Run, artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_serve_runs_vllm(
+    run: Run, artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """With the plan's flags and variables on top of the environment, after the plan is printed and the cache seeded."""
     baked = tmp_path / "baked"
     baked.mkdir()
@@ -116,6 +127,8 @@ def test_serve_runs_vllm(run: Run, artifact: Path, tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("HEARTH_HANG_SECONDS", "7")
     monkeypatch.setenv("SOMETHING_ELSE", "kept")
     monkeypatch.setattr("hearth_engine.hardware.detect", lambda device: CARDS["l4-24g"])
+    held = iter([int(0.5 * GIB), int(6.4 * GIB)])  # before, and at the first token
+    monkeypatch.setattr("hearth_engine.hardware.device_memory_used", lambda: next(held))
     calls = []
     monkeypatch.setattr("hearth_engine.watch.run", lambda *call, **how: calls.append((*call, how)) or 3)
 
@@ -127,7 +140,12 @@ def test_serve_runs_vllm(run: Run, artifact: Path, tmp_path: Path, monkeypatch: 
     assert command[0] == sys.executable
     assert command[command.index("--model") + 1] == str(artifact)
     assert (environment["SOMETHING_ELSE"], environment["HF_HUB_OFFLINE"]) == ("kept", "1")
+    permit, at_first_token = how.pop("permit"), how.pop("at_first_token")
     assert how == {"port": 8000, "model": "hearth-tiny", "on_cpu": False, "patience": 7}
+    permit()
+    assert "verified 2 files, 2 tensors" in capsys.readouterr().out
+    at_first_token()  # tiny's plan is far below
+    assert "5.90 GiB of device memory are in use, the plan says" in capsys.readouterr().out
     assert (tmp_path / "cache/info.json").is_file()
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from hearth_engine.hardware import CARDS, Cpu, Gpu
-from hearth_engine.memory import GIB
-from hearth_engine.plan import CANARY, Plan, PlanError, plan
+from hearth_engine.memory import GIB, OverBudgetError, judge
+from hearth_engine.plan import CANARY, Plan, PlanError, capture_sizes, plan
 from hearth_engine.settings import Settings
 from hearth_quantizer.manifest import Canary, Manifest
 
@@ -83,6 +83,34 @@ def test_the_memory_model_predicts_what_the_h100_held(qwen3_4b: Manifest) -> Non
     decided = plan(qwen3_4b, exactly, CARDS["h100-80g"])
     held_mib = sum(line.bytes for line in decided.memory) / 2**20
     assert held_mib == pytest.approx(6131, abs=16)
+
+
+@pytest.mark.parametrize(
+    ("sequences", "sizes"),
+    [(1, [1]), (3, [1, 2, 3]), (16, [1, 2, 4, 8, 16]), (20, [1, 2, 4, 8, 16, 20]), (24, [1, 2, 4, 8, 16, 24])],
+)
+def test_every_decode_batch_has_a_graph(sequences: int, sizes: list[int]) -> None:
+    assert capture_sizes(sequences) == sizes
+
+
+def test_the_rotary_table_is_as_long_as_the_context(qwen3_4b: Manifest) -> None:
+    decided = plan(qwen3_4b, Settings(context_length=8192), CARDS["h100-80g"])
+    (rotary,) = [line.bytes for line in decided.memory if line.name == "rotary table"]
+    assert rotary == 8192 * 256
+    assert flag(decided, "--hf-overrides") == '{"max_position_embeddings": 8192}'
+
+
+@pytest.mark.parametrize(
+    ("used", "said"),
+    [(5.7, None), (5.9, None), (5.4, "5.40 GiB of device memory are in use, the plan says 5.70 GiB")],
+)
+def test_memory_that_is_held_is_compared_with_the_plan(used: float, said: str | None) -> None:
+    assert judge(int(used * GIB), int(5.7 * GIB), 6 * GIB) == said
+
+
+def test_more_memory_than_the_budget_is_refused() -> None:
+    with pytest.raises(OverBudgetError, match=r"6\.10 GiB .* the budget is 6\.00 GiB: raise HEARTH_VRAM_BUDGET_GIB"):
+        judge(int(6.1 * GIB), int(5.9 * GIB), 6 * GIB)
 
 
 def test_16_bit_kv_is_kept_where_it_fits(qwen3_4b: Manifest) -> None:

@@ -6,6 +6,7 @@ The child is a process of its own with a server of the standard library; the tim
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from hearth_engine import watch
+from hearth_engine.lean import PERMISSION
 from hearth_engine.watch import Look, works
 
 # argv: port, then what it does. `busy` answers no token request and counts on; `counts-nothing` neither.
@@ -72,9 +74,9 @@ def run() -> Callable[..., int]:
         s.bind(("127.0.0.1", 0))
         port = int(s.getsockname()[1])
 
-    def run(mode: str, *more: str, on_cpu: bool = False, patience: float = 1) -> int:
+    def run(mode: str, *more: str, on_cpu: bool = False, patience: float = 1, **asked: Callable[[], object]) -> int:
         command = [sys.executable, "-c", VLLM, str(port), mode, *more]
-        return watch.run(command, dict(os.environ), port=port, model="m", on_cpu=on_cpu, patience=patience)
+        return watch.run(command, dict(os.environ), port=port, model="m", on_cpu=on_cpu, patience=patience, **asked)
 
     return run
 
@@ -195,3 +197,59 @@ def test_health_says_since_when_there_is_none() -> None:
 )
 def test_signs_of_work(before: Look, found: Look, on_cpu: bool, expected: bool) -> None:
     assert works(before, found, on_cpu=on_cpu) is expected
+
+
+WAITS = """
+import sys
+from hearth_engine.lean import wait_for_permission
+wait_for_permission()
+sys.exit(9)
+"""
+
+
+def test_nothing_is_read_before_it_is_permitted() -> None:
+    asked = []
+
+    def permit() -> None:
+        time.sleep(0.5)
+        asked.append("permitted")
+
+    command = [sys.executable, "-c", WAITS]
+    assert watch.run(command, dict(os.environ), port=1, model="m", on_cpu=True, patience=0, permit=permit) == 9
+    assert asked == ["permitted"]
+
+
+def test_a_refusal_ends_it() -> None:
+    class RefusedError(Exception):
+        pass
+
+    def refuse() -> None:
+        raise RefusedError
+
+    command = [sys.executable, "-c", WAITS]
+    with pytest.raises(RefusedError):
+        watch.run(command, dict(os.environ), port=1, model="m", on_cpu=True, patience=0, permit=refuse)
+
+
+def test_one_that_is_left_alone_does_not_go_on() -> None:
+    """The launcher was killed while it verified."""
+    read, write = os.pipe()
+    child = subprocess.Popen(
+        [sys.executable, "-c", WAITS], env=os.environ | {PERMISSION: str(read)}, pass_fds=(read,)
+    )  # fmt: skip
+    os.close(read)
+    os.close(write)
+    assert child.wait(30) == 1
+
+
+def test_the_first_token_is_told_once_and_may_end_it(run: Callable[..., int]) -> None:
+    told = []
+
+    def tell() -> None:
+        told.append("token")
+        raise RuntimeError("over budget")
+
+    with pytest.raises(RuntimeError, match="over budget"):
+        run("serve", at_first_token=tell)
+    assert told == ["token"]
+    assert not watch.ALIVE.exists()

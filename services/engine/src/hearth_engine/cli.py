@@ -30,32 +30,53 @@ def _refusals() -> tuple[type[Exception], ...]:
     from hearth_engine.bench.meter import BusyError
     from hearth_engine.cache import CacheError
     from hearth_engine.hardware import HardwareError
+    from hearth_engine.memory import OverBudgetError
     from hearth_engine.plan import PlanError
     from hearth_engine.quality import ReportError
     from hearth_engine.settings import SettingsError
     from hearth_quantizer.manifest import ArtifactError, ManifestError
 
-    return SettingsError, ManifestError, ArtifactError, HardwareError, PlanError, CacheError, ReportError, BusyError
+    return (
+        SettingsError,
+        ManifestError,
+        ArtifactError,
+        HardwareError,
+        PlanError,
+        CacheError,
+        ReportError,
+        BusyError,
+        OverBudgetError,
+    )
 
 
 def serve(args: argparse.Namespace) -> NoReturn:
-    """Verify, plan, run vLLM until it ends or stands still."""
-    from hearth_engine import cache, hardware, report, settings, watch
+    """Plan, verify while vLLM is being imported, run vLLM until it ends or stands still."""
+    from hearth_engine import cache, hardware, memory, report, settings, watch
     from hearth_engine.plan import plan
     from hearth_quantizer import manifest
 
-    # The first process of a container ignores what it has no handler for, and verifying takes seconds.
+    # The first process of a container ignores what it has no handler for.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     chosen = settings.load()
-    verified = manifest.verify(chosen.model_dir)
-    print(f"hearth-engine: verified {len(verified.files)} files, {len(verified.tensors)} tensors", flush=True)
-    decided = plan(verified, chosen, hardware.detect(chosen.device))
+    decided = plan(manifest.Manifest.load(chosen.model_dir), chosen, hardware.detect(chosen.device))
     report.show(decided)
-    cache.seed(chosen.baked_cache_dir, chosen.cache_dir)
-    sys.stdout.flush()
+    print(f"hearth-engine: {cache.seed(chosen.baked_cache_dir, chosen.cache_dir)}", flush=True)
+    on_cpu = decided.device == "cpu"
+    before = 0 if on_cpu else hardware.device_memory_used()
+
+    def verify() -> None:
+        verified = manifest.verify(chosen.model_dir)
+        print(f"hearth-engine: verified {len(verified.files)} files, {len(verified.tensors)} tensors", flush=True)
+
+    def judge_memory() -> None:
+        if not on_cpu:
+            used = hardware.device_memory_used() - before
+            warning = memory.judge(used, decided.memory_planned, decided.memory_budget)
+            print(f"hearth-engine: {warning or f'{memory.gib(used)} of device memory, as planned'}", flush=True)
+
     sys.exit(watch.run(
         decided.command, os.environ | decided.environment, port=chosen.engine_port, model=decided.served_names[0],
-        on_cpu=decided.device == "cpu", patience=chosen.hang_seconds,
+        on_cpu=on_cpu, patience=chosen.hang_seconds, permit=verify, at_first_token=judge_memory,
     ))  # fmt: skip
 
 
@@ -106,7 +127,8 @@ def bench(args: argparse.Namespace) -> None:
     from hearth_quantizer.manifest import Manifest
 
     chosen = settings.load()
-    found = run.bench(Manifest.load(chosen.model_dir), chosen, hardware.detect(chosen.device), args.source, run.say)
+    found = run.bench(Manifest.load(chosen.model_dir), chosen, hardware.detect(chosen.device), args.source, run.say,
+                      args.repeats)  # fmt: skip
     print(found.model_dump_json(indent=2, by_alias=True))
     for verdict in verdicts(found):
         holds = {True: "holds", False: "missed", None: "cannot be told here"}[verdict.holds]
@@ -183,6 +205,9 @@ def _parser() -> argparse.ArgumentParser:
         "bench", help="measure 16 bit and INT4, stock vLLM and the plan, one after the other; prints JSON"
     )
     command.add_argument("--source", type=Path, metavar="DIR", help="the 16 bit model; without it INT4 alone")
+    command.add_argument(
+        "--repeats", type=int, default=3, metavar="N", help="of each load on hearth's own runs (default: 3)"
+    )
     command.set_defaults(run=bench)
 
     command = commands.add_parser("bench-page", help="make the page of a benchmark's JSON (needs matplotlib)")

@@ -100,6 +100,16 @@ def detect_gpu() -> Gpu:
     return parse_nvidia_smi(answer)
 
 
+def device_memory_used() -> int:
+    """Bytes that all programs together hold of the first visible GPU. Raises HardwareError."""
+    query = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True).stdout  # noqa: S603
+        return int(answer.split()[0]) * MIB
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError) as error:
+        raise HardwareError(f"nvidia-smi does not tell the GPU's memory: {error}") from None
+
+
 def parse_nvidia_smi(answer: str) -> Gpu:
     """The first line of `name, MiB, capability`."""
     match = re.match(r"\s*(?P<name>.+?), *(?P<mib>\d+), *(?P<major>\d+)\.(?P<minor>\d+)\s*$", answer, re.MULTILINE)

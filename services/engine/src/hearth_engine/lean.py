@@ -4,7 +4,7 @@ Much of the time until vLLM has been imported goes into torch._dynamo and torch.
 torch and transformers import them for decorators and base classes that matter only once something is compiled. Here
 those two packages exist from the start but run their code when somebody asks them for more than a mark on a function: a
 plan that compiles after all gets the real thing, later. Collecting garbage while thousands of modules come in frees
-nothing, so that waits as well.
+nothing, so that waits as well. And all this goes on while the launcher verifies the artifact: only then is it read.
 """
 
 import functools
@@ -22,6 +22,11 @@ SERVER = "vllm.entrypoints.launchers.api_server.entry"
 _PACKAGES = ("torch._dynamo", "torch._inductor")
 # What vllm.env_override sets for every process besides patching the compiler, which nobody has imported here.
 _ENVIRONMENT = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1", "TORCHINDUCTOR_COMPILE_THREADS": "1"}
+# Transformers imports it for pictures wherever it is installed, and it alone takes half a second.
+_UNUSED = "torchvision"
+# What vLLM would import other models for, before it finds that the model at hand is none of them.
+_WARMUPS = ("minimax_m3_msa_warmup", "qwen_vl_triton_warmup")
+PERMISSION = "HEARTH_PERMISSION"  # the file descriptor that says when the artifact may be read (`watch`)
 
 
 def main() -> None:
@@ -29,13 +34,27 @@ def main() -> None:
     trim()
     server = importlib.import_module(SERVER)
     importlib.import_module("vllm.v1.engine.core")
+    if os.environ.get("HEARTH_DEVICE") == "cuda":
+        from hearth_engine import kernels
+
+        kernels.install()
     # The engine's process inherits what is imported in place of importing it again. vLLM spawns on the CPU, whatever is
     # asked for, because threads do not survive a fork: there are none yet.
     processes: Any = importlib.import_module("vllm.v1.engine.utils")
     processes.get_mp_context = lambda: multiprocessing.get_context("fork")
     gc.enable()
     gc.freeze()  # what was imported stays: no later collection need look at it
+    wait_for_permission()
     server.main()
+
+
+def wait_for_permission() -> None:
+    """Return once the launcher has verified the artifact; end with status 1 where it gave up. Without one: at once."""
+    if (descriptor := os.environ.pop(PERMISSION, None)) is None:
+        return
+    with open(int(descriptor), "rb") as pipe:
+        if pipe.read(1) != b"1":
+            sys.exit(1)
 
 
 def trim() -> None:
@@ -43,6 +62,11 @@ def trim() -> None:
     os.environ.update(_ENVIRONMENT)
     sys.meta_path.insert(0, _Finder())
     sys.modules["vllm.env_override"] = ModuleType("vllm.env_override")
+    sys.modules[_UNUSED] = None  # type: ignore[assignment]  # Python's own way to say that there is none
+    for name in _WARMUPS:
+        warmup = ModuleType(f"vllm.model_executor.warmup.{name}")
+        warmup.__dict__[name] = lambda *_: None
+        sys.modules[warmup.__name__] = warmup
     decorators = ModuleType("vllm.compilation.decorators")
     # Each wraps a model's class in its own compiler, which does nothing where the plan compiles nothing.
     decorators.__dict__.update(

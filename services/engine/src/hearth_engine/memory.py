@@ -1,7 +1,7 @@
 """How much memory the engine takes, and the longest context that fits.
 
-A first model, in whole bytes: what the engine takes besides the KV cache is a list of lines with their reasons, and the
-KV cache gets the rest of the budget.
+In whole bytes: what the engine takes besides the KV cache is a list of lines with their reasons, and the KV cache gets
+the rest of the budget. How far the lines are from what a card says: docs/benchmarks.md, "Memory".
 """
 
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ from hearth_quantizer.manifest import Manifest
 MIB = 2**20
 GIB = 2**30
 
-# One H100 run of a 4B INT4 model (64 sequences, 1024 batched tokens, fp8 KV for 32,768 tokens, warm caches) held
-# 6131 MiB of device memory. Less weights, rotary table and KV cache, 1217 MiB remain, of which graphs are at most 205.
-CUDA_CONTEXT = 1012 * MIB
-CUDA_GRAPHS = 205 * MIB
+# Read from runs of a 4B INT4 model on an H100 (docs/benchmarks.md, "Memory").
+CUDA_CONTEXT = 640 * MIB  # with the kernels that are loaded into it
+GRAPH = 6 * MIB  # one captured batch size
+LOGITS_COPIES = 6  # float32, of sampling: what a batch of `sequences` takes besides its hidden states
 # Resident memory of the API server and the engine process on the CPU, less weights and KV cache.
 CPU_PROCESSES = 1792 * MIB
 
@@ -73,12 +73,43 @@ class Fit(BaseModel):
     bytes: int
 
 
-def weights(manifest: Manifest) -> list[Line]:
-    rotary = manifest.model.max_position_embeddings * manifest.model.head_dim * 2
+class OverBudgetError(RuntimeError):
+    """The engine took more of the device than its budget."""
+
+
+def weights(manifest: Manifest) -> Line:
+    return Line(name="weights", bytes=manifest.weights_bytes, why="every tensor of the artifact")
+
+
+def rotary(manifest: Manifest, positions: int) -> Line:
+    """The table of rotary embeddings: a cosine and a sine for each two of a head's dimensions, at 16 bit."""
+    size = positions * manifest.model.head_dim * 2
+    return Line(name="rotary table", bytes=size, why=f"{positions} positions at 16 bit")
+
+
+def on_gpu(manifest: Manifest, *, batched_tokens: int, sequences: int, graphs: int) -> list[Line]:
+    """What a GPU holds besides weights and KV cache. `graphs`: captured batch sizes."""
+    model = manifest.model
+    # The widest moment of a layer: gate and up projections, their product, and the residual beside it, at 16 bit.
+    step = batched_tokens * (3 * model.intermediate_size + 4 * model.hidden_size) * 2
+    sampling = sequences * model.vocab_size * 4 * LOGITS_COPIES
     return [
-        Line(name="weights", bytes=manifest.weights_bytes, why="every tensor of the artifact"),
-        Line(name="rotary table", bytes=rotary, why=f"{manifest.model.max_position_embeddings} positions at 16 bit"),
+        Line(name="CUDA context", bytes=CUDA_CONTEXT, why="measured on an H100"),
+        Line(name="activations", bytes=step + sampling, why=f"{batched_tokens} tokens a step, {sequences} sampled"),
+        Line(name="CUDA graphs", bytes=graphs * GRAPH, why=f"{graphs} batch sizes"),
     ]
+
+
+def judge(used: int, planned: int, budget: int) -> str | None:
+    """What to say of `used` bytes of the device once the engine serves; None where the plan holds within 5 %.
+
+    Raises OverBudgetError beyond the budget.
+    """
+    text = f"{gib(used)} of device memory are in use, the plan says {gib(planned)}"
+    if used > budget:
+        raise OverBudgetError(f"{text}, the budget is {gib(budget)}: raise HEARTH_VRAM_BUDGET_GIB, or lower"
+                              " HEARTH_MAX_NUM_BATCHED_TOKENS or HEARTH_CONTEXT_LENGTH")  # fmt: skip
+    return text if abs(used - planned) > planned * 0.05 else None
 
 
 def fit(
@@ -89,22 +120,25 @@ def fit(
     left: int,
     kv_types: Sequence[KvType],
     block: int,
+    position_bytes: int = 0,
 ) -> Fit:
     """The first type whose KV cache for one whole context fits in `left` bytes, given as much as `sequences` can use.
 
-    `kv_types` come in order of preference, `block` is vLLM's page in tokens. Raises FitError.
+    `kv_types` come in order of preference, `block` is vLLM's page in tokens. `position_bytes` is what each position of
+    the context takes besides. Raises FitError.
     """
     best_context = 0
     for kv in kv_types:
         page = block * kv.bytes_per_token(manifest)
-        pages = max(left, 0) // page - 1  # vLLM keeps one page for itself
+        pages = max(left - context * position_bytes, 0) // page - 1  # vLLM keeps one page for itself
         needed = -(-context // block)
         if needed <= pages:
             pages = min(pages, needed * sequences)
             return Fit(kv=kv, tokens=pages * block, bytes=(pages + 1) * page)
-        best_context = max(best_context, pages * block)
+        best_context = max(best_context, (max(left, 0) - page) // (page + block * position_bytes) * block)
     smallest = min(kv_types, key=lambda kv: kv.bytes_per_token(manifest))
-    missing = (-(-context // block) + 1) * block * smallest.bytes_per_token(manifest) - left
+    needed = (-(-context // block) + 1) * block * smallest.bytes_per_token(manifest)
+    missing = needed + context * position_bytes - left
     longest = f"the longest that fits is {best_context}" if best_context > 0 else "none does"
     text = f"a context of {context} tokens does not fit, {longest} ({smallest.name} KV cache in {gib(max(left, 0))})"
     raise FitError(text, missing, max(best_context, 0))

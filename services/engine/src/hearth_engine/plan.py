@@ -55,9 +55,12 @@ class Plan(BaseModel):
     @property
     def command(self) -> list[str]:
         """The whole command line; the CPU wheel's `vllm` command fails, the module that it runs does not."""
-        words = [word for flag in self.flags for word in flag]
-        module = "hearth_engine.lean" if self.device == "cpu" else "vllm.entrypoints.launchers.api_server.entry"
-        return [sys.executable, "-m", module, *words]
+        return [sys.executable, "-m", "hearth_engine.lean", *(word for flag in self.flags for word in flag)]
+
+    @property
+    def memory_planned(self) -> int:
+        """Bytes of all lines together."""
+        return _sum(self.memory)
 
 
 def plan(manifest: Manifest, settings: Settings, hardware: Hardware) -> Plan:
@@ -101,17 +104,18 @@ def _on_gpu(manifest: Manifest, settings: Settings, gpu: Gpu, context: int) -> P
         )
     sequences, block = settings.max_num_seqs or 64, 16
     budget = _gpu_budget(settings, gpu)
-    overhead = [
-        *memory.weights(manifest),
-        Line(name="CUDA context, activations", bytes=memory.CUDA_CONTEXT, why="measured on an H100, warm caches"),
-        Line(name="CUDA graphs", bytes=memory.CUDA_GRAPHS, why="measured on an H100"),
-    ]
+    sizes = capture_sizes(sequences)
+    engine = memory.on_gpu(
+        manifest, batched_tokens=settings.max_num_batched_tokens, sequences=sequences, graphs=len(sizes)
+    )
     wanted, notes = settings.kv_cache_dtype, []
     types = kv_types(gpu.capability, wanted)
 
     def fit_in(budget: int, context: int) -> Fit:
-        left = budget - _sum(overhead)
-        return memory.fit(manifest, context=context, sequences=sequences, left=left, kv_types=types, block=block)
+        return memory.fit(
+            manifest, context=context, sequences=sequences, left=budget - _sum([memory.weights(manifest), *engine]),
+            kv_types=types, block=block, position_bytes=memory.rotary(manifest, 1).bytes,
+        )  # fmt: skip
 
     try:
         fit = fit_in(budget, context)
@@ -142,7 +146,7 @@ def _on_gpu(manifest: Manifest, settings: Settings, gpu: Gpu, context: int) -> P
         sequences=sequences,
         block=block,
         budget=budget,
-        overhead=overhead,
+        overhead=[memory.weights(manifest), memory.rotary(manifest, context), *engine],
         fit=fit,
         flags=[
             # A fraction of the whole card. It sizes nothing beside the explicit KV cache, but vLLM refuses to start
@@ -150,17 +154,41 @@ def _on_gpu(manifest: Manifest, settings: Settings, gpu: Gpu, context: int) -> P
             ("--gpu-memory-utilization", f"{int(budget / gpu.memory_bytes * 10_000) / 10_000:.4f}"),
             ("--kv-cache-dtype", fit.kv.name),
             ("--attention-backend", fit.kv.backend),
+            # No torch.compile: it cost 100 s at a first start, 640 MiB that were not given back, and half of every
+            # later start, for what a few kernels of ours do as well (kernels.py). A graph of each decode batch leaves
+            # nothing to Python between two tokens; prompts run without, since FlashAttention 3 sets aside a copy of its
+            # output for each part that it may split a graph's prompt into: 0.5 GiB for 1024 tokens.
+            (
+                "--compilation-config",
+                json.dumps(
+                    {
+                        "mode": 0,
+                        "cudagraph_mode": "FULL_DECODE_ONLY",
+                        "cudagraph_capture_sizes": sizes,
+                    }
+                ),
+            ),
+            # The table of rotary embeddings is as long as what can be asked for, not as what the model was trained for.
+            ("--hf-overrides", json.dumps({"max_position_embeddings": context})),
         ],
         environment={
             "FLASHINFER_WORKSPACE_BASE": str(settings.cache_dir),
+            "HEARTH_DEVICE": "cuda",
+            "TORCHDYNAMO_DISABLE": "1",
             "TRITON_CACHE_DIR": str(settings.cache_dir / "triton"),
+            # vLLM prefers Machete on Hopper. Marlin decodes faster there, up to 32 streams; at 64 both are the same,
+            # and Machete reads prompts nearly twice as fast (docs/benchmarks.md, "Kernels").
+            "VLLM_DISABLED_KERNELS": "MacheteLinearKernel",
             # FlashInfer's sampler is compiled by nvcc at the first start, which an image without nvcc cannot do.
             "VLLM_USE_FLASHINFER_SAMPLER": "0",
-            # The engine process inherits vLLM's imports in place of repeating them: 33.3 s to ready became 28.4.
-            "VLLM_WORKER_MULTIPROC_METHOD": "fork",
         },
         notes=notes,
     )
+
+
+def capture_sizes(sequences: int) -> list[int]:
+    """Decode batches that get a CUDA graph: vLLM pads a batch to the next of them."""
+    return sorted({1, 2, 4, sequences, *range(8, sequences, 8)} - {size for size in (1, 2, 4) if size > sequences})
 
 
 def _gpu_budget(settings: Settings, gpu: Gpu) -> int:
@@ -183,7 +211,8 @@ def _on_cpu(manifest: Manifest, settings: Settings, cpu: Cpu, context: int) -> P
     sequences, block = settings.max_num_seqs or 16, 128
     threads = settings.cpu_threads or cpu.cores
     overhead = [
-        *memory.weights(manifest),
+        memory.weights(manifest),
+        memory.rotary(manifest, manifest.model.max_position_embeddings),
         Line(name="processes", bytes=memory.CPU_PROCESSES, why="API server and engine, measured"),
     ]
     fit = memory.fit(

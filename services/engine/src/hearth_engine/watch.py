@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from hearth_engine.lean import PERMISSION
+
 ALIVE = Path(tempfile.gettempdir()) / "hearth-engine.alive"  # its time is that of the last sign of life
 LOOK_EVERY = 10.0  # seconds; an idle engine is asked for a token as often
 ANSWER_WITHIN = 4.0  # seconds, for counters as for one token of an engine that has nothing else to do
@@ -51,15 +53,21 @@ def works(before: Look, after: Look, *, on_cpu: bool) -> bool:
 
 
 def run(
-    command: list[str], environment: dict[str, str], *, port: int, model: str, on_cpu: bool, patience: float
-) -> int:
+    command: list[str], environment: dict[str, str], *, port: int, model: str, on_cpu: bool, patience: float,
+    permit: Callable[[], object] = lambda: None, at_first_token: Callable[[], object] = lambda: None,
+) -> int:  # fmt: skip
     """Run vLLM until it ends; the status to exit with. `patience`: seconds without a sign of work; 0 waits for ever.
 
-    SIGTERM and SIGINT go on to vLLM, which then ends by itself.
+    `permit` runs while vLLM is being imported, and vLLM reads no model before it has returned. What it or
+    `at_first_token` raises ends vLLM. SIGTERM and SIGINT go on to vLLM, which then ends by itself.
     """
     ALIVE.unlink(missing_ok=True)
     kills = _oom_kills()
-    child = subprocess.Popen(command, env=environment, start_new_session=True)  # noqa: S603
+    waits, permission = os.pipe()
+    child = subprocess.Popen(  # noqa: S603
+        command, env=environment | {PERMISSION: str(waits)}, pass_fds=(waits,), start_new_session=True
+    )
+    os.close(waits)
     told_to_end = False
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
@@ -71,8 +79,14 @@ def run(
         signal.signal(number, pass_on)
     engine = Engine(f"http://127.0.0.1:{port}", model, child.pid)
     try:
-        hung = _watch(child, engine, on_cpu, lambda: math.inf if told_to_end or not patience else patience)
+        permit()
+        with contextlib.suppress(BrokenPipeError):  # it has ended; why is told below
+            os.write(permission, b"1")
+        hung = _watch(
+            child, engine, on_cpu, lambda: math.inf if told_to_end or not patience else patience, at_first_token
+        )
     finally:
+        os.close(permission)
         ALIVE.unlink(missing_ok=True)
         _end_session(child.pid)
     status = child.wait()
@@ -96,7 +110,10 @@ def health() -> None:
         sys.exit(f"hearth-engine: no sign of life for {age:.0f} s")
 
 
-def _watch(child: subprocess.Popen[bytes], engine: "Engine", on_cpu: bool, patience: Callable[[], float]) -> float:
+def _watch(
+    child: subprocess.Popen[bytes], engine: "Engine", on_cpu: bool, patience: Callable[[], float],
+    at_first_token: Callable[[], object],
+) -> float:  # fmt: skip
     """Returns when the child has ended (0), or has stood still for too long (for how many seconds)."""
     last, seen, due = Look(None, 0, False), 0.0, 0.0
     while child.poll() is None:
@@ -106,6 +123,8 @@ def _watch(child: subprocess.Popen[bytes], engine: "Engine", on_cpu: bool, patie
         look = engine.look(last)
         now = time.monotonic()
         if look.token or (seen and works(last, look, on_cpu=on_cpu)):
+            if not seen:
+                at_first_token()
             ALIVE.touch()
             last, seen, due = look, now, now + LOOK_EVERY
         elif seen and now - seen > patience():

@@ -23,8 +23,9 @@ REPEATS = 3  # of each load on ours: what releases are compared by
 
 
 def bench(
-    manifest: Manifest, settings: Settings, hardware: Hardware, source: Path | None, say: Callable[[str], None]
-) -> Report:
+    manifest: Manifest, settings: Settings, hardware: Hardware, source: Path | None, say: Callable[[str], None],
+    repeats: int = REPEATS,
+) -> Report:  # fmt: skip
     """All variants; without `source`, the folder of the 16 bit model, only those of the artifact.
 
     A variant that does not start, as 16 bit does on a small card, is told in the report and does not stop the others.
@@ -43,7 +44,7 @@ def bench(
         while chosen:
             variant = chosen.pop(0)
             try:
-                runs.append(_run(variant, shapes, meter, os.environ, Path(logs), say))
+                runs.append(_run(variant, shapes, meter, os.environ, Path(logs), say, repeats))
             except (EngineError, LoadError) as error:
                 missing[variant.name] = str(error)
                 say(f"{variant.title}: {error}")
@@ -69,6 +70,7 @@ def _run(
     environment: Mapping[str, str],
     logs: Path,
     say: Callable[[str], None],
+    repeats: int,
 ) -> Run:
     meter.wait_until_idle()
     say(f"{variant.title}: starting")
@@ -89,7 +91,7 @@ def _run(
             return done
 
         put([shapes.loads[-1]], 0)  # what happens once only, such as kernels compiled for a new shape, happens here
-        times = 1 if variant.name in ("bf16", "int4") else REPEATS
+        times = 1 if variant.name in ("bf16", "int4") else repeats
         loads, prompts = put(shapes.loads, 10, times), put(shapes.prompts, 20, times)
         (turn,) = put([shapes.turn], 30, times)
         return Run(

@@ -1,0 +1,105 @@
+"""Are the kernels of hearth_engine.kernels what they stand in for? Prints a line a case, status 1 where one is not.
+
+    python check_kernels.py                       # on a GPU, in the engine's environment
+    TRITON_INTERPRET=1 python check_kernels.py    # without one, slowly: torch and triton are enough
+
+The reference is plain PyTorch in float32, rounded to bfloat16 where vLLM's own kernels round. What may differ is the
+last bit of a sum: a value of bfloat16 by one part in 128, of float8 by one in 8, and of those only a few.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+
+import torch
+
+from hearth_engine.kernels import attention_inputs, silu_and_mul
+
+DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
+HEADS, KV_HEADS, DIM, PAGE, EPS, THETA = 32, 8, 128, 16, 1e-6, 5e6
+# The share of values that another order of a sum may round the other way, and by how many steps. Triton's interpreter
+# cuts off where a GPU rounds: nearly every value, by as many steps as there are roundings.
+MAY_DIFFER, STEPS = (1.0, 4) if DEVICE == "cpu" else (0.01, 1)
+
+
+def norm_and_rotate(x: torch.Tensor, weight: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> torch.Tensor:
+    """[tokens, heads, dim] in float32 to bfloat16."""
+    scaled = (x * torch.rsqrt(x.square().mean(-1, keepdim=True) + EPS)).bfloat16().float()
+    left, right = (scaled * weight.float()).bfloat16().float().chunk(2, -1)
+    cosine, sine = cosine.float()[:, None], sine.float()[:, None]
+    return torch.cat([left * cosine - right * sine, right * cosine + left * sine], -1).bfloat16()
+
+
+def close(found: torch.Tensor, wanted: torch.Tensor, step: float) -> tuple[bool, str]:
+    found, wanted = found.float(), wanted.float()
+    differing = found != wanted
+    near = (found - wanted).abs() <= wanted.abs() * step * STEPS + 1e-2 * STEPS
+    share = differing.float().mean().item()
+    return bool(near.all()) and share <= MAY_DIFFER, f"{share:.4%} of {found.numel()} values differ"
+
+
+def inputs_case(tokens: int, slots_given: int, fp8: bool) -> tuple[bool, str]:
+    make = torch.Generator().manual_seed(tokens)
+    qkv = (torch.randn(tokens, (HEADS + 2 * KV_HEADS) * DIM, generator=make) * 3).bfloat16()
+    angles = torch.arange(4096).float()[:, None] / THETA ** (torch.arange(0, DIM, 2).float() / DIM)
+    table = torch.cat([angles.cos(), angles.sin()], -1).bfloat16()
+    weights = [(torch.randn(DIM, generator=make) + 1).bfloat16() for _ in range(2)]
+    positions = torch.randint(0, 4096, (tokens,), generator=make)
+    slots = torch.randperm(tokens * 2, generator=make)[:slots_given]
+    slots[slots_given // 2] = -1  # goes nowhere
+    pages = tokens * 2 // PAGE + 1
+    cache = torch.zeros(pages, KV_HEADS, PAGE, 2 * DIM, dtype=torch.uint8 if fp8 else torch.bfloat16)
+    one = torch.ones(1)
+    at = [x.to(DEVICE) for x in (qkv, positions, table, *weights)]
+    filled = cache.to(DEVICE)
+    query = attention_inputs(
+        *at, EPS, HEADS, KV_HEADS, filled, slots.to(DEVICE), (one.to(DEVICE),) * 3, fp8_query=fp8
+    ).cpu()  # fmt: skip
+    q, k, v = qkv.float().view(tokens, -1, DIM).split([HEADS, KV_HEADS, KV_HEADS], 1)
+    cosine, sine = table[positions].chunk(2, -1)
+    wanted_query = norm_and_rotate(q, weights[0], cosine, sine)
+    wanted_key = norm_and_rotate(k, weights[1], cosine, sine)
+    cast = torch.float8_e4m3fn if fp8 else torch.bfloat16
+    reference = torch.zeros(cache.shape, dtype=cast)
+    for token, slot in enumerate(slots.tolist()):
+        if slot >= 0:
+            both = torch.cat([wanted_key[token], v[token].bfloat16()], -1)
+            reference[slot // PAGE, :, slot % PAGE] = both.float().clamp(-448, 448).to(cast)
+    step = 1 / 8 if fp8 else 1 / 128
+    held = filled.cpu().view(torch.float8_e4m3fn) if fp8 else filled.cpu()
+    first, told = close(query, wanted_query.float().to(cast), step)
+    second, also = close(held, reference, step)
+    return first and second, f"queries: {told}; cache: {also}"
+
+
+def silu_case(tokens: int, width: int) -> tuple[bool, str]:
+    halves = (torch.randn(tokens, 2 * width, generator=torch.Generator().manual_seed(width)) * 3).bfloat16()
+    gate, up = halves.float().chunk(2, -1)
+    wanted = (torch.nn.functional.silu(gate).bfloat16().float() * up).bfloat16()
+    return close(silu_and_mul(halves.to(DEVICE)).cpu(), wanted, 1 / 128)
+
+
+CASES: dict[str, Callable[[], tuple[bool, str]]] = {
+    **{
+        f"inputs, {tokens} tokens, {given} slots, {'fp8' if fp8 else 'bf16'}": partial(inputs_case, tokens, given, fp8)
+        for tokens, given in ((1, 1), (8, 5), (40, 40))
+        for fp8 in (False, True)
+    },
+    **{f"silu, {tokens} x {width}": partial(silu_case, tokens, width) for tokens, width in ((1, 9728), (7, 96))},
+}
+
+
+def main() -> None:
+    failed = 0
+    for name, case in CASES.items():
+        began = time.monotonic()
+        right, told = case()
+        failed += not right
+        print(f"{'ok  ' if right else 'FAIL'} {name}: {told} ({time.monotonic() - began:.1f} s)", flush=True)
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
