@@ -15,6 +15,7 @@ from functools import partial
 
 import torch
 
+from hearth_engine import gemv
 from hearth_engine.kernels import attention_inputs, silu_and_mul
 
 DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
@@ -81,6 +82,37 @@ def silu_case(tokens: int, width: int) -> tuple[bool, str]:
     return close(silu_and_mul(halves.to(DEVICE)).cpu(), wanted, 1 / 128)
 
 
+def marlin(codes: torch.Tensor) -> torch.Tensor:
+    """[k, n] codes as Marlin's words, written down from its layout (hearth_engine.gemv), not from its code."""
+    k, n = codes.shape
+    t, j = torch.arange(32)[:, None], torch.arange(4)[None, :]
+    column, row = 16 * j + t // 4, 2 * (t % 4)
+    tiles = codes.to(torch.int64).view(k // 16, 16, n // 64, 64)
+    words = torch.zeros(k // 16, n // 64, 32, 4, dtype=torch.int64)
+    order = [(0, 0), (8, 0), (0, 8), (8, 8), (1, 0), (9, 0), (1, 8), (9, 8)]
+    for place, (down, right) in enumerate(order):
+        found = tiles[:, (row + down).expand(32, 4), :, (column + right).expand(32, 4)]  # [32, 4, k / 16, n / 64]
+        words |= found.permute(2, 3, 0, 1) << (4 * place)
+    return (words - ((words >> 31) << 32)).to(torch.int32).reshape(k // 16, 2 * n)
+
+
+def gemv_case(k: int, n: int, config: tuple[int, int, int] | None) -> tuple[bool, str]:
+    make = torch.Generator().manual_seed(k)
+    codes = torch.randint(0, 16, (k, n), generator=make)
+    scales = (torch.rand(k // gemv.GROUP, n, generator=make) * 0.02 + 0.005).bfloat16()
+    x = torch.randn(1, k, generator=make).bfloat16()
+    wanted = (x.double() @ ((codes.double() - 8) * scales.double().repeat_interleave(gemv.GROUP, 0))).float()
+    places = (torch.arange(8)[:, None] + 8 * torch.arange(8)[None, :]).flatten()  # place 8 i + m holds column i + 8 m
+    permuted = scales.view(-1, n // 64, 64)[:, :, places].reshape(k // gemv.GROUP, n).contiguous()
+    partial, counters = gemv.workspace(n, torch.device(DEVICE))
+    partial.fill_(torch.nan)
+    at = [part.to(DEVICE) for part in (x, marlin(codes), permuted)]
+    first, second = (gemv.gemv(*at, n, partial, counters, config).cpu() for _ in range(2))
+    error = ((first.float() - wanted).abs() / (wanted.abs() + wanted.abs().max() * 0.01)).max().item()
+    right = error < 2**-8 * STEPS and torch.equal(first, second) and not counters.any().item()
+    return right, f"relative error at most {error:.1e}, twice the same bits, counters at {counters.sum().item()}"
+
+
 CASES: dict[str, Callable[[], tuple[bool, str]]] = {
     **{
         f"inputs, {tokens} tokens, {given} slots, {'fp8' if fp8 else 'bf16'}": partial(inputs_case, tokens, given, fp8)
@@ -88,6 +120,15 @@ CASES: dict[str, Callable[[], tuple[bool, str]]] = {
         for fp8 in (False, True)
     },
     **{f"silu, {tokens} x {width}": partial(silu_case, tokens, width) for tokens, width in ((1, 9728), (7, 96))},
+    **{
+        f"gemv, {k} x {n}, {config or 'as configured'}": partial(gemv_case, k, n, config)
+        for k, n, config in [
+            (512, 128, (2, 2, 2)),
+            (1024, 64, (1, 2, 1)),
+            (1152, 128, (1, 3, 1)),
+            *((*shape, None) for shape in gemv.CONFIGS if DEVICE == "cuda"),
+        ]
+    },
 }
 
 

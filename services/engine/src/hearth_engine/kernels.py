@@ -5,11 +5,14 @@ quantizing the query, writing keys and values into the cache. Another multiplies
 did. Both are token by token, for prompts as for answers.
 """
 
+import functools
 from typing import Any
 
 import torch
 import triton
 import triton.language as tl
+
+from hearth_engine import gemv
 
 
 @triton.jit
@@ -127,13 +130,16 @@ def silu_and_mul(halves: torch.Tensor) -> torch.Tensor:
 
 def install() -> None:
     """Have vLLM's Qwen3 and MLP use them, wherever their shapes are those that the kernels were made for."""
+    from vllm.model_executor.kernels.linear.mixed_precision.marlin import MarlinLinearKernel
     from vllm.model_executor.layers.activation import SiluAndMul
     from vllm.model_executor.layers.attention.attention import _encode_layer_name, get_attention_context
     from vllm.model_executor.layers.rotary_embedding.base import RotaryEmbedding
     from vllm.model_executor.models.qwen3 import Qwen3Attention
+    from vllm.scalar_type import scalar_types
 
     attention_by_vllm = Qwen3Attention.forward
     activation_by_vllm = SiluAndMul.forward_cuda
+    matrix_by_vllm = MarlinLinearKernel.apply_weights
 
     def attention(self: Any, positions: torch.Tensor, hidden_states: torch.Tensor) -> torch.Tensor:
         layer, rotary = self.attn, self.rotary_emb
@@ -166,5 +172,20 @@ def install() -> None:
             return silu_and_mul(x)
         return activation_by_vllm(self, x)
 
+    def matrix(self: Any, layer: Any, x: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+        workspace = _workspace(x.device)  # with the first prompt that vLLM measures: not while a graph is captured
+        inputs, outputs = self.config.partition_weight_shape
+        words, scales, _ = self._get_weight_params(layer)
+        alone = x.dim() == 2 and x.shape[0] == 1 and bias is None and self.config.weight_type == scalar_types.uint4b8
+        if alone and gemv.suits(x, words, scales, inputs, outputs):
+            return gemv.gemv(x, words, scales, outputs, *workspace)
+        return matrix_by_vllm(self, layer, x, bias)
+
     Qwen3Attention.forward = attention
     SiluAndMul.forward_cuda = activation
+    MarlinLinearKernel.apply_weights = matrix
+
+
+@functools.cache
+def _workspace(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    return gemv.workspace(max(outputs for _, outputs in gemv.CONFIGS), device)

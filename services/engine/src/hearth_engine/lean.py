@@ -74,10 +74,20 @@ def trim() -> None:
     )
     sys.modules[decorators.__name__] = decorators
 
+    import torch._library.triton
     import torch.compiler
 
     torch.compile = _at_first_call(torch.compile)
     torch.compiler.__dict__.update(_MARKS)
+    # What an operator would show the compiler: found by reading its source, with the compiler's help.
+    torch._library.triton.get_inner_triton_kernels = lambda _: []
+
+    import transformers.utils
+
+    # Configurations and tokenizers are all that it is asked for. What it shards models with brings in sympy, which
+    # takes as long as half of vLLM.
+    for module in (transformers.utils, transformers.utils.import_utils):
+        module.is_torch_distributed_available = lambda: False
 
 
 def mark(function: Any = None, *_: object, **__: object) -> Any:

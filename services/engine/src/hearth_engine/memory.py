@@ -13,10 +13,11 @@ from hearth_quantizer.manifest import Manifest
 MIB = 2**20
 GIB = 2**30
 
-# Read from runs of a 4B INT4 model on an H100 (docs/benchmarks.md, "Memory").
-CUDA_CONTEXT = 640 * MIB  # with the kernels that are loaded into it
+# From runs of a 4B INT4 model on an H100 (docs/benchmarks.md, "Engine on an H100"): 16 and 64 sequences, 1024 tokens a
+# step, after a prompt of 32,000 tokens, within 1 %. Other cards' contexts were not measured.
+CUDA_CONTEXT = 890 * MIB  # a bare context is 529; kernels, their libraries' workspaces, what PyTorch keeps of the start
 GRAPH = 6 * MIB  # one captured batch size
-LOGITS_COPIES = 6  # float32, of sampling: what a batch of `sequences` takes besides its hidden states
+LOGITS_COPIES = 2  # float32, of what is sampled
 # Resident memory of the API server and the engine process on the CPU, less weights and KV cache.
 CPU_PROCESSES = 1792 * MIB
 
