@@ -179,7 +179,7 @@ route --to "http://$name:8000" >/dev/null
 say "$model serves; waiting for what $serving is still answering"
 route --drain "$drain" >/dev/null || say "some answers of $serving took longer than $drain s (HEARTH_DRAIN_SECONDS) and are cut off"
 docker stop "$old" >/dev/null
+route --default >/dev/null  # while two are there: of one alone tidy.sh would not know that requests are still led to its name
 docker rm --volumes "$old" >/dev/null
-route --default >/dev/null
 state=complete
 say "$model is in its place"

@@ -15,13 +15,13 @@ import docker
 import pytest
 import requests
 from docker.models.containers import Container
-from tests.e2e.conftest import ROOT, engine_client, free_port, host, wait_until  # noqa: F401 - a fixture among them
+from tests.e2e.conftest import engine_client, free_port, host, wait_until  # noqa: F401 - a fixture among them
+from tests.report import report
 
 PROJECT = "hearth-scale"
 ENGINES = ("engine-cpu", "engine-cpu-2")
 SERVICES = (*ENGINES, "router", "state", "gateway", "gateway-2", "tool-files")
 MODEL = "qwen3-4b-gptq"
-REPORT = ROOT / "reports/scale.json"
 # GET from inside a container, whose port only its network reaches.
 ASK = """
 import urllib.request as r
@@ -133,12 +133,8 @@ def scale(running: Scale) -> Scale:
 
 @pytest.fixture(scope="session")
 def figures() -> Iterator[dict[str, Any]]:
-    """What was measured, by name; written at the end, beside what an earlier run measured."""
-    measured: dict[str, Any] = {}
-    yield measured
-    REPORT.parent.mkdir(exist_ok=True)
-    before = json.loads(REPORT.read_text()) if REPORT.exists() else {}
-    REPORT.write_text(json.dumps(before | measured, indent=1) + "\n")
+    with report("scale") as measured:
+        yield measured
 
 
 def in_network_of(container: Container, *command: str) -> None:

@@ -20,7 +20,8 @@ from typing import Any
 import docker
 from tests.bench.router import POLICIES, SYSTEM
 from tests.e2e.conftest import host, wait_until
-from tests.scale.conftest import REPORT, SERVICES, Scale
+from tests.report import add
+from tests.scale.conftest import SERVICES, Scale
 
 # Published by the engines in every run, so that all run alike; only kv_aware listens.
 EVENTS = '{"enable_kv_cache_events": true, "publisher": "zmq", "endpoint": "tcp://*:5557"}'
@@ -111,9 +112,7 @@ def main() -> int:
         share = row["hits"] / table["one engine"]["hits"]
         cells = [" + ".join(map(str, row["requests"])), row["busiest : idlest"], row["hits"], f"{share:.0%}"]
         print(f"| {name} | {' | '.join(map(str, cells))} | {row['unanswered']} |")
-    REPORT.parent.mkdir(exist_ok=True)
-    before = json.loads(REPORT.read_text()) if REPORT.exists() else {}
-    REPORT.write_text(json.dumps(before | {"policies": table}, indent=1) + "\n")
+    add("scale", {"policies": table})
     return 0
 
 

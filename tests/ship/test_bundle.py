@@ -9,9 +9,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.e2e.conftest import HERMETIC, ROOT, VERSION, host
@@ -37,10 +38,11 @@ class Bundle:
 
 @dataclass(frozen=True)
 class Killed:
-    """What a run left in DIST that was killed while it compressed the engine's layers."""
+    """What a run left in DIST that was killed while it compressed the engine's layers, after so many seconds."""
 
     visible: set[str]
     layers: dict[Path, int]
+    seconds: float
 
 
 def make_bundle(dist: Path, **variables: str) -> subprocess.Popen[str]:
@@ -64,6 +66,17 @@ def kill_when(making: subprocess.Popen[str], ripe: Callable[[], bool]) -> None:
     making.communicate()
 
 
+def blobs(folder: Path, image: str) -> set[Path]:
+    """An image's layers in a bundle."""
+    configs = dict(line.split()[:2] for line in (folder / "images/list").read_text().splitlines())
+    names = (folder / "images" / configs[image][:12] / "blobs").read_text().split()
+    return {folder / "images/blobs" / name for name in names}
+
+
+def megabytes(paths: Iterable[Path]) -> float:
+    return round(sum(path.stat().st_size for path in paths) / 1e6, 1)
+
+
 def copied(folder: Path, to: Path) -> Path:
     """A copy that takes no room: change a file of it by replacing it, not in place."""
     subprocess.run(["cp", "--archive", "--link", folder, to], check=True)
@@ -84,9 +97,7 @@ def digest(path: Path) -> str:
 
 def a_layer(folder: Path) -> Path:
     """One of the gateway's own, of some size."""
-    configs = dict(line.split()[:2] for line in (folder / "images/list").read_text().splitlines())
-    blobs = (folder / "images" / configs[GATEWAY][:12] / "blobs").read_text().split()
-    return max((folder / "images/blobs" / blob for blob in blobs), key=lambda path: path.stat().st_size)
+    return max(blobs(folder, GATEWAY), key=lambda path: path.stat().st_size)
 
 
 @pytest.fixture(scope="session")
@@ -104,16 +115,26 @@ def finished_layers(dist: Path) -> dict[Path, int]:
 
 @pytest.fixture(scope="session")
 def killed(dist: Path) -> Killed:
-    blobs = dist / ".work/blobs"
-    kill_when(make_bundle(dist), lambda: bool(finished_layers(dist)) and any(blobs.glob("*.partial")))
-    return Killed({path.name for path in dist.iterdir()}, finished_layers(dist))
+    began, kept = time.monotonic(), dist / ".work/blobs"
+    kill_when(make_bundle(dist), lambda: bool(finished_layers(dist)) and any(kept.glob("*.partial")))
+    seconds = time.monotonic() - began
+    return Killed({path.name for path in dist.iterdir()}, finished_layers(dist), seconds)
 
 
 @pytest.fixture(scope="session")
-def bundle(dist: Path, killed: Killed) -> Bundle:
+def bundle(dist: Path, killed: Killed, figures: dict[str, Any]) -> Bundle:
+    began = time.monotonic()
     finish(make_bundle(dist))
+    seconds = time.monotonic() - began
     subprocess.run(["tar", "-xf", dist / f"{NAME}.tar", "-C", dist], check=True)
-    return Bundle(dist, dist / NAME)
+    bundle = Bundle(dist, dist / NAME)
+    engine, gateway = (blobs(bundle.folder, image) for image in (f"hearth-engine:{VERSION}-tiny-cpu", GATEWAY))
+    figures["bundle, MB"] = {
+        "archive": megabytes([bundle.archive]), "engine": megabytes(engine), "gateway": megabytes(gateway),
+        "of both": megabytes(engine & gateway),
+    }  # fmt: skip
+    figures["bundle written, s"] = {"a run that was killed": round(killed.seconds, 1), "the next": round(seconds, 1)}
+    return bundle
 
 
 @pytest.fixture(scope="session")
@@ -170,9 +191,11 @@ def test_it_has_the_profiles_images_and_nothing_of_the_host(bundle: Bundle) -> N
     assert str(ROOT) not in (bundle.folder / "stack/compose.yaml").read_text()
 
 
-def test_again_with_nothing_changed_it_does_nothing(bundle: Bundle) -> None:
+def test_again_with_nothing_changed_it_does_nothing(bundle: Bundle, figures: dict[str, Any]) -> None:
     before = {path: path.stat().st_mtime_ns for path in bundle.dist.rglob("*")}
+    began = time.monotonic()
     assert "nothing changed" in finish(make_bundle(bundle.dist))
+    figures["bundle written again, s"] = round(time.monotonic() - began, 1)
     after = {path: path.stat().st_mtime_ns for path in bundle.dist.rglob("*")}
     assert {path for path in after if before.get(path) != after[path]} <= {bundle.dist / ".work/lock"}
 
@@ -297,11 +320,21 @@ class Installation:
 
 @pytest.fixture(scope="session")
 def installed(
-    bundle: Bundle, offline: SecondEngine, install: Install, tmp_path_factory: pytest.TempPathFactory
+    bundle: Bundle,
+    offline: SecondEngine,
+    install: Install,
+    tmp_path_factory: pytest.TempPathFactory,
+    figures: dict[str, Any],
 ) -> Iterator[tuple[Installation, str]]:
-    """It, and what the installer said."""
+    """It, and what the installer said when it started it."""
     folder = tmp_path_factory.mktemp("installed") / "hearth"
+    began = time.monotonic()
+    install(bundle.folder, "--dir", str(folder), "--no-start")
+    loaded = time.monotonic()
     done = install(bundle.folder, "--dir", str(folder))
+    figures["bundle installed, s"] = {
+        "checked and loaded": round(loaded - began, 1), "checked and started": round(time.monotonic() - loaded, 1),
+    }  # fmt: skip
     installation = Installation(offline, folder)
     yield installation, done.stdout + done.stderr
     installation.compose("down", "--volumes", "--timeout", "5")

@@ -5,10 +5,12 @@ import os
 import shutil
 import subprocess
 import tarfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -71,6 +73,10 @@ class Registry:
         return {layer["digest"]: layer["size"] for layer in self.manifest(image)["layers"]}
 
 
+def megabytes(size: int) -> float:
+    return round(size / MB, 2)
+
+
 @dataclass
 class Release:
     registry: Registry
@@ -118,7 +124,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 
 
 @pytest.fixture(scope="module")
-def release(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
+def release(registry: Registry, tmp_path_factory: pytest.TempPathFactory, figures: dict[str, Any]) -> Iterator[Release]:
     """`make push` of the cpu profile, once."""
     dist = tmp_path_factory.mktemp("dist")
     env = {
@@ -126,8 +132,14 @@ def release(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Ite
         "HEARTH_SOURCE": SOURCE, "HEARTH_PROGRESS": "plain", "DIST": str(dist), "COSIGN_PASSWORD": "",
     }  # fmt: skip
     release = Release(registry, dist, env)
+    began = time.monotonic()
     pushed = release.make("push")
     assert pushed.returncode == 0, pushed.stderr[-4000:]
+    figures["pushed to an empty registry, s"] = round(time.monotonic() - began)
+    figures["a pull moves, MB"] = {
+        image.rpartition("/")[2]: megabytes(sum(registry.layers(image).values()))
+        for image in (release.gateway, release.engine)
+    }
     yield release
     command = ["docker", "image", "ls", "--quiet", "--filter", f"reference={registry.address}/*"]
     made = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
@@ -323,19 +335,31 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return clone
 
 
-def test_a_new_gateway_moves_little_from_a_builder_with_cold_caches(release: Release, clone: Path) -> None:
+@pytest.fixture(scope="module")
+def moves(figures: dict[str, Any]) -> dict[str, float]:
+    """MB by change."""
+    return figures.setdefault("an update moves, MB", {})
+
+
+def test_a_new_gateway_moves_little_from_a_builder_with_cold_caches(
+    release: Release, clone: Path, moves: dict[str, float]
+) -> None:
     image = release.image("hearth-gateway:1.2.1")
     pushed(release, clone, "bake --no-cache gateway", image, HEARTH_VERSION="1.2.1")
-    assert 0 < release.moved(image, release.gateway) < 2 * MB
+    moved = release.moved(image, release.gateway)
+    moves["gateway"] = megabytes(moved)
+    assert 0 < moved < 2 * MB
 
 
-def test_a_new_launcher_moves_little(release: Release, clone: Path) -> None:
+def test_a_new_launcher_moves_little(release: Release, clone: Path, moves: dict[str, float]) -> None:
     image = release.image("hearth-engine:1.2.1-tiny-cpu")
     pushed(release, clone, "bake engine-cpu", image, HEARTH_VERSION="1.2.1")
-    assert 0 < release.moved(image, release.engine) < 2 * MB
+    moved = release.moved(image, release.engine)
+    moves["launcher"] = megabytes(moved)
+    assert 0 < moved < 2 * MB
 
 
-def test_another_model_moves_only_its_weights(release: Release, tmp_path: Path) -> None:
+def test_another_model_moves_only_its_weights(release: Release, tmp_path: Path, moves: dict[str, float]) -> None:
     container = subprocess.run(["docker", "create", release.engine], capture_output=True, text=True, check=True)
     name = container.stdout.strip()
     subprocess.run(["docker", "cp", "--quiet", f"{name}:/opt/hearth/model", tmp_path], check=True)
@@ -348,4 +372,6 @@ def test_another_model_moves_only_its_weights(release: Release, tmp_path: Path) 
 
     image = release.image(f"hearth-engine:{VERSION}-another-cpu")
     pushed(release, ROOT, "bake engine-cpu", image, HEARTH_RECIPE="another", HEARTH_WEIGHTS=f"{tmp_path}/model")
-    assert weights / 10 < release.moved(image, release.engine) < weights + 2 * MB
+    moved = release.moved(image, release.engine)
+    moves["model"] = megabytes(moved)
+    assert weights / 10 < moved < weights + 2 * MB

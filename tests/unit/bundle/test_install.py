@@ -1,5 +1,6 @@
 """install.sh: what it refuses and says, with a `docker` that only pretends. tests/ship has the real one."""
 
+import hashlib
 import os
 import subprocess
 from collections.abc import Callable
@@ -22,6 +23,10 @@ esac
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 @pytest.fixture
 def install(folder: Path, tmp_path: Path) -> Run:
     tools = tmp_path / "tools"
@@ -34,11 +39,17 @@ def install(folder: Path, tmp_path: Path) -> Run:
     }.items():
         (tools / name).write_text(body)
         (tools / name).chmod(0o755)
+    # Whatever CPU these tests run on.
+    (tmp_path / "cpuinfo").write_text("flags : avx2 avx512f\n")
+    script, sums = folder / "install.sh", folder / "SHA256SUMS"
+    before = digest(script)
+    script.write_text(script.read_text().replace("/proc/cpuinfo", str(tmp_path / "cpuinfo")))
+    sums.write_text(sums.read_text().replace(before, digest(script)))
 
     def run(*options: str, **env: str) -> subprocess.CompletedProcess[str]:
         where = ["--dir", str(tmp_path / "hearth"), "--no-start"]
         return subprocess.run(
-            [folder / "install.sh", *where, *options], capture_output=True, text=True,
+            [script, *where, *options], capture_output=True, text=True,
             env=os.environ | {"PATH": f"{tools}:{os.environ['PATH']}", "FAKE_STORE": str(tmp_path / "store")} | env,
         )  # fmt: skip
 
@@ -73,6 +84,13 @@ def test_a_bundle_for_a_gpu_needs_one(install: Run) -> None:
     done = install()
     assert done.returncode == 1
     assert "needs an NVIDIA GPU: nvidia-smi must answer" in done.stderr
+
+
+def test_a_bundle_for_cpus_needs_one_with_the_kernels_instructions(install: Run, tmp_path: Path) -> None:
+    (tmp_path / "cpuinfo").write_text("flags : avx2\n")
+    done = install()
+    assert done.returncode == 1
+    assert "needs a CPU with AVX-512" in done.stderr
 
 
 def test_a_clone_of_the_repository_is_left_alone(install: Run, tmp_path: Path) -> None:
