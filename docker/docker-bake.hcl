@@ -69,7 +69,7 @@ target "engine-cpu" {
   target   = "engine-cpu"
   args     = { RECIPE = recipe("tiny"), BACKEND = HEARTH_BACKEND, ACCELERATOR = "cpu" }
   tags     = image("hearth-engine", "${HEARTH_VERSION}-${recipe("tiny")}${suffix()}-cpu")
-  labels   = labels("hearth engine", "${recipe("tiny")} at INT4 in vLLM, for CPUs with AVX-512")
+  labels   = labels("hearth engine", "${recipe("tiny")} at INT4 in vLLM, for CPUs")
 }
 
 target "engine-cuda" {
@@ -115,12 +115,6 @@ target "gateway" {
   target   = "gateway"
   tags     = image("hearth-gateway", HEARTH_VERSION)
   labels   = labels("hearth gateway", "The OpenAI API in front of a hearth engine")
-}
-
-target "router" {
-  inherits = ["common"]
-  target   = "router"
-  tags     = image("hearth-router", HEARTH_VERSION)
 }
 
 target "router" {

@@ -52,7 +52,7 @@ check_docker() {
 check_hardware() {
     case ,$1, in
         *,gpu,*) gpu_usable || die "this bundle needs an NVIDIA GPU: nvidia-smi must answer (driver 580 or newer) and Docker have the NVIDIA container toolkit" ;;
-        *,cpu,*) [[ $(< /proc/cpuinfo) == *avx512f* ]] || die "this bundle's INT4 kernel needs a CPU with AVX-512" ;;
+        *,cpu,*) [[ $(< /proc/cpuinfo) == *avx2* ]] || die "this bundle's engine needs a CPU with AVX2" ;;
     esac
 }
 

@@ -17,12 +17,16 @@ import yaml
 from docker.models.containers import Container
 from openai import OpenAI
 
+from hearth_engine.hardware import INT4_CPU_FLAGS, detect_cpu
+
 ROOT = Path(__file__).parents[2]
 PROJECT = "hearth-test"
 VERSION = os.environ.get("HEARTH_VERSION", "0.1.0")
 HERMETIC = {"COMPOSE_FILE": "compose.yaml"}  # whatever model this checkout serves
 SERVERS = ["tool-files", "tool-commands", "tool-browser", "tool-search"]
 CALLER = f"{PROJECT}-caller"
+# Without it the engine unpacks the weights to 16 bit.
+HAS_INT4_KERNEL = detect_cpu().flags >= INT4_CPU_FLAGS
 CLIENT = Path(__file__).with_name("tools_client.py").read_text()
 PAGE = "<!doctype html><meta charset=utf-8><title>Tea</title><h1>Prices</h1><p>Longjing costs 42 yuan. 龙井茶</p>"
 # What a hostile page would have: text for the model, ways on to where the browser should not get.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hearth_engine.bench.figures import Report, verdicts
 
-from .conftest import ROOT
+from .conftest import HAS_INT4_KERNEL, ROOT
 
 
 def test_the_bench_measures_16_bit_stock_and_ours_and_writes_its_report(engine_client: object) -> None:
@@ -14,9 +14,10 @@ def test_the_bench_measures_16_bit_stock_and_ours_and_writes_its_report(engine_c
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     report = Report.model_validate_json(Path(ROOT / "reports/bench.json").read_text())
-    assert not report.missing
-    assert [run.name for run in report.runs] == ["bf16", "int4", "hearth"]
-    bf16, _, ours = report.runs
+    # Stock vLLM has no way to serve INT4 on a CPU without the kernel; the report says so and the others are measured.
+    assert set(report.missing) == (set() if HAS_INT4_KERNEL else {"int4"})
+    assert [run.name for run in report.runs] == ["bf16", *(["int4"] if HAS_INT4_KERNEL else []), "hearth"]
+    bf16, *_, ours = report.runs
     assert ours.weights_bytes < bf16.weights_bytes / 2
     assert 0 < ours.memory_ready < bf16.memory_loaded + 2**30
     for run in report.runs:

@@ -15,6 +15,7 @@ from hearth_engine.memory import GIB, OverBudgetError, judge
 from hearth_engine.plan import CANARY, Plan, PlanError, capture_sizes, plan
 from hearth_engine.settings import Settings
 from hearth_quantizer.manifest import Canary, Manifest
+from hearth_quantizer.recipe import Serving
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -60,7 +61,7 @@ def test_a_canary_is_checked_by_a_middleware(tiny: Manifest, settings: Settings,
 
 
 def test_every_golden_file_belongs_to_a_test() -> None:
-    names = {f"qwen3-4b-{card}" for card in CARDS} | {"tiny-cpu", "qwen3-4b-every-setting"}
+    names = {f"qwen3-4b-{card}" for card in CARDS} | {"tiny-cpu", "tiny-cpu-avx2", "qwen3-4b-every-setting"}
     assert {path.stem for path in GOLDEN.glob("*.json")} == names
 
 
@@ -151,12 +152,13 @@ def test_flashinfer_is_chosen_only_by_name(qwen3_4b: Manifest) -> None:
 
 
 def test_the_default_budget_stretches_for_the_recipes_context_only(qwen3_4b: Manifest) -> None:
-    card = CARDS["rtx-3060-12g"]
-    decided = plan(qwen3_4b, Settings(), card)
-    assert 6 * GIB < decided.memory_budget < 6.1 * GIB
+    card, longer = CARDS["rtx-3060-12g"], Serving(context_length=36_864, tool_parser=None, served_name="m")
+    recipe = qwen3_4b.recipe.model_copy(update={"serving": longer})
+    decided = plan(qwen3_4b.model_copy(update={"recipe": recipe}), Settings(), card)
+    assert 6 * GIB < decided.memory_budget < 6.3 * GIB
     assert "in place of the default 6.00 GiB" in decided.notes[0]
     with pytest.raises(PlanError, match="does not fit"):
-        plan(qwen3_4b, Settings(context_length=32768), card)
+        plan(qwen3_4b, Settings(context_length=36_864), card)
 
 
 @pytest.mark.parametrize(("card", "settings"), [("rtx-3050-6g", Settings()), ("h100-80g", Settings(vram_budget_gib=5))])
@@ -175,7 +177,7 @@ def test_a_context_that_nobody_chose_gives_way_and_says_so(qwen3_4b: Manifest, c
 
 def test_too_short_a_context_is_not_chosen(qwen3_4b: Manifest) -> None:
     with pytest.raises(PlanError, match="a context of 32768 tokens does not fit, the longest that fits is"):
-        plan(qwen3_4b, Settings(vram_budget_gib=4.2), CARDS["h100-80g"])
+        plan(qwen3_4b, Settings(vram_budget_gib=4.0), CARDS["h100-80g"])
 
 
 def test_kv_cache_is_no_larger_than_all_requests_can_use(tiny: Manifest, settings: Settings) -> None:
@@ -194,15 +196,15 @@ def test_a_context_that_does_not_fit_names_the_longest_that_does(qwen3_4b: Manif
     with pytest.raises(PlanError) as refused:
         plan(qwen3_4b, Settings(context_length=40000), card)
     assert str(refused.value) == (
-        "a context of 40000 tokens does not fit, the longest that fits is 32928 (fp8 KV cache in 2.26 GiB); "
-        "set HEARTH_CONTEXT_LENGTH, or HEARTH_VRAM_BUDGET_GIB=6.49"
+        "a context of 40000 tokens does not fit, the longest that fits is 35280 (fp8 KV cache in 2.43 GiB); "
+        "set HEARTH_CONTEXT_LENGTH, or HEARTH_VRAM_BUDGET_GIB=6.33"
     )
-    assert plan(qwen3_4b, Settings(context_length=32928), card).kv_cache_tokens == 32928
-    with pytest.raises(PlanError, match="longest that fits is 32928"):
-        plan(qwen3_4b, Settings(context_length=32929), card)
+    assert plan(qwen3_4b, Settings(context_length=35280), card).kv_cache_tokens == 35280
+    with pytest.raises(PlanError, match="longest that fits is 35280"):
+        plan(qwen3_4b, Settings(context_length=35281), card)
 
 
-@pytest.mark.parametrize("context", [33000, 40000, 50001])
+@pytest.mark.parametrize("context", [36000, 40000, 50001])
 def test_the_budget_that_an_error_asks_for_is_enough_and_no_more(qwen3_4b: Manifest, context: int) -> None:
     card = CARDS["rtx-4060-8g"]
     with pytest.raises(PlanError) as refused:
@@ -239,10 +241,19 @@ def test_gpu_without_bfloat16_is_refused(qwen3_4b: Manifest, settings: Settings)
         plan(qwen3_4b, settings, turing)
 
 
-def test_cpu_without_avx512_is_refused(tiny: Manifest, settings: Settings, cpu: Cpu) -> None:
+def test_without_avx512_the_weights_are_unpacked(tiny: Manifest, settings: Settings, cpu: Cpu) -> None:
     old = cpu.model_copy(update={"flags": frozenset({"avx2", "avx512f", "avx512vl"})})
-    with pytest.raises(PlanError, match=r"AVX-512 .*; Test CPU lacks avx512bw, avx512dq"):
-        plan(tiny, settings, old)
+    decided = plan(tiny, settings, old)
+    agrees_with_golden(decided, "tiny-cpu-avx2")
+    assert decided.unpack
+    assert decided.model_dir == flag(decided, "--model") == str(settings.cache_dir / "unpacked")
+    assert any("AVX-512 (avx512bw, avx512dq missing)" in note for note in decided.notes)
+    assert not plan(tiny, settings, cpu).unpack
+
+
+def test_a_cpu_without_avx2_is_refused(tiny: Manifest, settings: Settings, cpu: Cpu) -> None:
+    with pytest.raises(PlanError, match="needs AVX2, its INT4 kernel AVX-512; Test CPU has neither"):
+        plan(tiny, settings, cpu.model_copy(update={"flags": frozenset({"sse4_2"})}))
 
 
 def test_large_model_in_a_small_container_is_refused(qwen3_4b: Manifest, settings: Settings, cpu: Cpu) -> None:

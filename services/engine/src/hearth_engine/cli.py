@@ -51,7 +51,7 @@ def _refusals() -> tuple[type[Exception], ...]:
 
 def serve(args: argparse.Namespace) -> NoReturn:
     """Plan, verify while vLLM is being imported, run vLLM until it ends or stands still."""
-    from hearth_engine import cache, hardware, memory, report, settings, watch
+    from hearth_engine import cache, hardware, memory, report, settings, unpack, watch
     from hearth_engine.plan import plan
     from hearth_quantizer import manifest
 
@@ -67,8 +67,12 @@ def serve(args: argparse.Namespace) -> NoReturn:
     def verify() -> None:
         verified = manifest.verify(chosen.model_dir)
         print(f"hearth-engine: verified {len(verified.files)} files, {len(verified.tensors)} tensors", flush=True)
+        if decided.unpack:
+            unpack.unpack(chosen.model_dir, verified, Path(decided.model_dir))
 
-    def judge_memory() -> None:
+    def loaded() -> None:
+        if decided.unpack:
+            unpack.forget(Path(decided.model_dir))
         if not on_cpu:
             used = hardware.device_memory_used() - before
             warning = memory.judge(used, decided.memory_planned, decided.memory_budget)
@@ -76,7 +80,7 @@ def serve(args: argparse.Namespace) -> NoReturn:
 
     sys.exit(watch.run(
         decided.command, os.environ | decided.environment, port=chosen.engine_port, model=decided.served_names[0],
-        on_cpu=on_cpu, patience=chosen.hang_seconds, permit=verify, at_first_token=judge_memory,
+        on_cpu=on_cpu, patience=chosen.hang_seconds, permit=verify, at_first_token=loaded,
     ))  # fmt: skip
 
 

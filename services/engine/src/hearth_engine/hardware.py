@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 MIB = 2**20
 
-# vLLM's AVX2 build has no INT4 kernel at all; its AVX-512 build is chosen by these four.
+# vLLM's AVX2 build has no INT4 kernel at all (`unpack`); its AVX-512 build is chosen by these four.
 INT4_CPU_FLAGS = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl"})
 
 

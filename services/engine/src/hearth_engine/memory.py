@@ -4,6 +4,7 @@ In whole bytes: what the engine takes besides the KV cache is a list of lines wi
 the rest of the budget. How far the lines are from what a card says: docs/benchmarks.md, "Memory".
 """
 
+import math
 from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
@@ -80,6 +81,15 @@ class OverBudgetError(RuntimeError):
 
 def weights(manifest: Manifest) -> Line:
     return Line(name="weights", bytes=manifest.weights_bytes, why="every tensor of the artifact")
+
+
+def unpacked(manifest: Manifest) -> list[Line]:
+    """Every tensor at 16 bit, and the file that they are loaded from, which is in memory until then."""
+    values = sum(map(math.prod, (*manifest.model.linears().values(), *manifest.model.plain().values())))
+    return [
+        Line(name="weights", bytes=values * 2, why="unpacked to 16 bit"),
+        Line(name="their file", bytes=values * 2, why="until they are loaded"),
+    ]
 
 
 def rotary(manifest: Manifest, positions: int) -> Line:

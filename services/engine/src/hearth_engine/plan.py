@@ -6,6 +6,7 @@
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -33,8 +34,9 @@ class PlanError(ValueError):
 class Plan(BaseModel):
     """What will run.
 
-    Memory is in bytes, context and KV cache in tokens. `flags` holds one tuple for each flag, name first; `notes` says
-    what was given up and why.
+    Memory is in bytes, context and KV cache in tokens. `model_dir` is the folder that vLLM reads; `unpack` says that
+    the launcher puts the artifact's weights there, at 16 bit. `flags` holds one tuple for each flag, name first;
+    `notes` says what was given up and why.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -42,6 +44,7 @@ class Plan(BaseModel):
     hardware: str
     device: Literal["cpu", "cuda"]
     model_dir: str
+    unpack: bool
     served_names: tuple[str, ...]
     context_length: int
     kv_cache_type: str
@@ -141,6 +144,7 @@ def _on_gpu(manifest: Manifest, settings: Settings, gpu: Gpu, context: int) -> P
         manifest,
         settings,
         device="cuda",
+        model_dir=settings.model_dir,
         hardware=f"{gpu.name}, compute capability {_dotted(gpu.capability)}, {gib(gpu.memory_bytes)}",
         context=context,
         sequences=sequences,
@@ -203,15 +207,20 @@ def _gpu_budget(settings: Settings, gpu: Gpu) -> int:
 
 
 def _on_cpu(manifest: Manifest, settings: Settings, cpu: Cpu, context: int) -> Plan:
+    notes = ["no torch.compile on the CPU: it would add a minute to each first start and need a C++ compiler"]
+    model_dir, weights = settings.model_dir, [memory.weights(manifest)]
     if missing := sorted(INT4_CPU_FLAGS - cpu.flags):
-        raise PlanError(
-            f"vLLM's INT4 kernel needs a CPU with AVX-512 ({', '.join(sorted(INT4_CPU_FLAGS))}); "
-            f"{cpu.name} lacks {', '.join(missing)}"
+        if "avx2" not in cpu.flags:
+            raise PlanError(f"vLLM for CPUs needs AVX2, its INT4 kernel AVX-512; {cpu.name} has neither")
+        model_dir, weights = settings.cache_dir / "unpacked", memory.unpacked(manifest)
+        notes.append(
+            f"vLLM's INT4 kernel needs AVX-512 ({', '.join(missing)} missing): the weights are unpacked to 16 bit, "
+            f"{gib(weights[0].bytes)} in place of {gib(manifest.weights_bytes)}"
         )
     sequences, block = settings.max_num_seqs or 16, 128
     threads = settings.cpu_threads or cpu.cores
     overhead = [
-        memory.weights(manifest),
+        *weights,
         memory.rotary(manifest, manifest.model.max_position_embeddings),
         Line(name="processes", bytes=memory.CPU_PROCESSES, why="API server and engine, measured"),
     ]
@@ -223,7 +232,6 @@ def _on_cpu(manifest: Manifest, settings: Settings, cpu: Cpu, context: int) -> P
         kv_types=[KvType(name="bfloat16", backend="CPU_ATTN")],
         block=block,
     )
-    notes = ["no torch.compile on the CPU: it would add a minute to each first start and need a C++ compiler"]
     if settings.kv_cache_dtype not in ("auto", "bfloat16"):
         notes.append(f"HEARTH_KV_CACHE_DTYPE={settings.kv_cache_dtype} is for GPUs and has no effect on the CPU")
     if settings.vram_budget_gib is not None:
@@ -232,6 +240,7 @@ def _on_cpu(manifest: Manifest, settings: Settings, cpu: Cpu, context: int) -> P
         manifest,
         settings,
         device="cpu",
+        model_dir=model_dir,
         hardware=f"{cpu.name}, {cpu.cores} cores, {gib(cpu.memory_bytes)}",
         context=context,
         sequences=sequences,
@@ -261,6 +270,7 @@ def _plan(
     settings: Settings,
     *,
     device: Literal["cpu", "cuda"],
+    model_dir: Path,
     hardware: str,
     context: int,
     sequences: int,
@@ -280,7 +290,8 @@ def _plan(
     return Plan(
         hardware=hardware,
         device=device,
-        model_dir=str(settings.model_dir),
+        model_dir=str(model_dir),
+        unpack=model_dir != settings.model_dir,
         served_names=names,
         context_length=context,
         kv_cache_type=fit.kv.name,
@@ -288,7 +299,7 @@ def _plan(
         memory_budget=budget,
         memory=(*overhead, kv_line),
         flags=(
-            ("--model", str(settings.model_dir)),
+            ("--model", str(model_dir)),
             ("--served-model-name", *names),
             ("--host", settings.engine_host),
             ("--port", str(settings.engine_port)),

@@ -74,7 +74,7 @@ def main() -> None:
         print("score: the manifest has no canary, there is nothing to compare with")
         return
     if "avx512f" not in Path("/proc/cpuinfo").read_text():
-        print("score: vLLM's INT4 kernel needs a CPU with AVX-512; the engine will ask the canary when it starts")
+        print("score: vLLM's INT4 kernel needs a CPU with AVX-512; the engine unpacks the weights and asks the canary")
         return
     report = _run(folder, canary)
     (reports / REPORT).write_text(json.dumps(report, indent=2) + "\n", "utf-8")

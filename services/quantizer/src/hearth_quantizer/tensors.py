@@ -6,6 +6,7 @@ The safetensors package refuses bfloat16 without torch, and the engine's check h
 import json
 import math
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,22 @@ def values(path: Path, name: str) -> NDArray[Any]:
     if entry["dtype"] == "BF16":  # the upper half of a float32
         raw = (raw.astype(np.uint32) << 16).view(np.float32)
     return raw.reshape(entry["shape"])
+
+
+def write_bfloat16(path: Path, named: Mapping[str, NDArray[np.float32]]) -> None:
+    """A file of these tensors, each value rounded to the nearest bfloat16, ties to even."""
+    entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, array in named.items():
+        begin, end = end, end + array.size * 2
+        entries[name] = {"dtype": "BF16", "shape": list(array.shape), "data_offsets": [begin, end]}
+    text = json.dumps(entries).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for array in named.values():
+            bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
+            file.write(((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2").tobytes())
 
 
 def _entries(path: Path) -> tuple[dict[str, Any], int]:
