@@ -1,5 +1,6 @@
-"""The engine serves the artifact that the weights stage made, by its INT4 kernel where the CPU has the instructions, and
-nothing that differs from it."""
+"""The engine serves the artifact that the weights stage made and nothing that differs from it, by its INT4 kernel where
+the CPU has the instructions.
+"""
 
 import hashlib
 import json

@@ -113,12 +113,14 @@ def test_the_rotary_table_is_as_long_as_the_context(qwen3_4b: Manifest) -> None:
     [(5.7, None), (5.9, None), (5.4, "5.40 GiB of device memory are in use, the plan says 5.70 GiB")],
 )
 def test_memory_that_is_held_is_compared_with_the_plan(used: float, said: str | None) -> None:
-    assert judge(int(used * GIB), int(5.7 * GIB), 6 * GIB) == said
+    assert judge(int(used * GIB), int(5.7 * GIB), 6 * GIB, chosen=True) == said
 
 
-def test_more_memory_than_the_budget_is_refused() -> None:
+def test_more_memory_than_a_chosen_budget_is_refused() -> None:
     with pytest.raises(OverBudgetError, match=r"6\.10 GiB .* the budget is 6\.00 GiB: raise HEARTH_VRAM_BUDGET_GIB"):
-        judge(int(6.1 * GIB), int(5.9 * GIB), 6 * GIB)
+        judge(int(6.1 * GIB), int(5.9 * GIB), 6 * GIB, chosen=True)
+    said = judge(int(6.1 * GIB), int(5.9 * GIB), 6 * GIB, chosen=False)
+    assert said == "6.10 GiB of device memory are in use, the plan says 5.90 GiB"
 
 
 def test_16_bit_kv_is_kept_where_it_fits(qwen3_4b: Manifest) -> None:

@@ -75,7 +75,8 @@ def serve(args: argparse.Namespace) -> NoReturn:
             unpack.forget(Path(decided.model_dir))
         if not on_cpu:
             used = hardware.device_memory_used() - before
-            warning = memory.judge(used, decided.memory_planned, decided.memory_budget)
+            given = chosen.vram_budget_gib is not None
+            warning = memory.judge(used, decided.memory_planned, decided.memory_budget, chosen=given)
             print(f"hearth-engine: {warning or f'{memory.gib(used)} of device memory, as planned'}", flush=True)
 
     sys.exit(watch.run(

@@ -111,16 +111,19 @@ def on_gpu(manifest: Manifest, *, batched_tokens: int, sequences: int, graphs: i
     ]
 
 
-def judge(used: int, planned: int, budget: int) -> str | None:
+def judge(used: int, planned: int, budget: int, *, chosen: bool) -> str | None:
     """What to say of `used` bytes of the device once the engine serves; None where the plan holds within 5 %.
 
-    Raises OverBudgetError beyond the budget.
+    Raises OverBudgetError beyond a budget that somebody has `chosen`. The default is a wish, and a card whose context
+    is larger than an H100's need not stay down for it.
     """
     text = f"{gib(used)} of device memory are in use, the plan says {gib(planned)}"
-    if used > budget:
-        raise OverBudgetError(f"{text}, the budget is {gib(budget)}: raise HEARTH_VRAM_BUDGET_GIB, or lower"
-                              " HEARTH_MAX_NUM_BATCHED_TOKENS or HEARTH_CONTEXT_LENGTH")  # fmt: skip
-    return text if abs(used - planned) > planned * 0.05 else None
+    if used > budget and chosen:
+        raise OverBudgetError(
+            f"{text}, the budget is {gib(budget)}: raise HEARTH_VRAM_BUDGET_GIB, or lower "
+            "HEARTH_MAX_NUM_BATCHED_TOKENS or HEARTH_CONTEXT_LENGTH"
+        )
+    return text if used > budget or abs(used - planned) > planned * 0.05 else None
 
 
 def fit(
