@@ -62,8 +62,16 @@ def test_flags_that_break_a_promise_are_refused(monkeypatch: pytest.MonkeyPatch,
         settings.load()
 
 
-@pytest.mark.parametrize("spelling", ["--trust_remote_code", "--trust-remote", "--quantizatio=gptq"])
-def test_other_spellings_that_argparse_takes_are_refused_too(monkeypatch: pytest.MonkeyPatch, spelling: str) -> None:
+SPELLINGS = [
+    "--trust_remote_code",
+    "--trust-remote",
+    "--quantizatio=gptq",
+    "--model-loader-extra-config.enable_weights_track=false",
+]
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_other_spellings_that_vllm_takes_are_refused_too(monkeypatch: pytest.MonkeyPatch, spelling: str) -> None:
     monkeypatch.setenv("HEARTH_ENGINE_ARGS", spelling)
     with pytest.raises(SettingsError, match="is refused"):
         settings.load()

@@ -1,5 +1,6 @@
 """What a user can set on the engine, by environment variable. The docstrings are the manual."""
 
+import re
 import shlex
 from pathlib import Path
 from typing import Annotated, Literal
@@ -48,9 +49,10 @@ def _checked(text: str) -> str:
     if words and not words[0].startswith("-"):
         raise ValueError(f"must begin with a flag, not {words[0]!r}")
     for word in words:
-        flag = word.partition("=")[0].replace("_", "-")
-        # argparse takes any unambiguous beginning of a long flag for the whole of it.
-        hits = [name for name in REFUSED_FLAGS if name == flag or (len(flag) > 2 and name.startswith(flag))]
+        # vLLM takes --flag.key for one key of a flag that wants JSON.
+        flag = re.split("[=.]", word)[0].replace("_", "-")
+        # argparse takes any unambiguous beginning of a flag for the whole of it.
+        hits = [name for name in REFUSED_FLAGS if flag.strip("-") and name.startswith(flag)]
         if hits and flag.startswith("-"):
             raise ValueError(f"{hits[0]} is refused: {REFUSED_FLAGS[hits[0]]}")
     return text
