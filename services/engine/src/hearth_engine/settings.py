@@ -30,6 +30,11 @@ REFUSED_FLAGS = {
     "--quantization": "vLLM reads the method from the artifact; naming it can disable the fast INT4 kernels",
     "-q": "vLLM reads the method from the artifact; naming it can disable the fast INT4 kernels",
     "--served-model-name": "the recipe's served_name and aliases are served",
+    "--spec-method": "set HEARTH_SPECULATION",
+    "--spec-model": "set HEARTH_SPECULATION",
+    "--spec-tokens": "set HEARTH_SPECULATION",
+    "--speculative-config": "set HEARTH_SPECULATION",
+    "-sc": "set HEARTH_SPECULATION",
     "--tokenizer": "the tokenizer is the verified artifact's",
     "--trust-remote-code": "code from a model repository is never run",
     "--trust-request-chat-template": "a chat template from a request is never run",
@@ -97,6 +102,12 @@ class Settings(BaseSettings):
     max_num_batched_tokens: int = Field(default=1024, ge=256, le=65536)
     """Prompt tokens computed in one step. More shortens long prompts, lengthens the pauses of other answers meanwhile,
     and takes memory."""
+
+    speculation: Literal["off", "ngram"] = "off"
+    """`ngram`: where the last tokens of an answer stand in its conversation already, the tokens that follow there are
+    checked in one step in place of one step each. The answers stay as likely as they were. Worth it where answers copy
+    much of their prompts, as edits of a file do (docs/benchmarks.md, "Speculation"); requests with min_p or logit_bias
+    are refused."""
 
     cpu_threads: int | None = Field(default=None, ge=1)
     """Threads that compute on the CPU. Default: one for each core that the container may use."""
