@@ -119,6 +119,7 @@ def test_speculation_on_the_cpu(tiny: Manifest, cpu: Cpu) -> None:
     plain, ngram = (plan(tiny, Settings(speculation=way), cpu) for way in ("off", "ngram"))
     ((name, config),) = set(ngram.flags) - set(plain.flags)
     assert (name, json.loads(config)["method"]) == ("--speculative-config", "ngram")
+    assert {line.name for line in ngram.memory} - {line.name for line in plain.memory} == {"speculation"}
     assert ngram.notes == (*plain.notes, "speculation: vLLM refuses requests with min_p or logit_bias")
 
 

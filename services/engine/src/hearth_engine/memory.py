@@ -19,6 +19,7 @@ GRAPH = 6 * MIB  # one captured batch size
 LOGITS_COPIES = 6  # float32, of sampling: what a batch of `sequences` takes besides its hidden states
 # Resident memory of the API server and the engine process on the CPU, less weights and KV cache.
 CPU_PROCESSES = 1792 * MIB
+CPU_SPECULATION = 128 * MIB  # numba, which vLLM compiles its search with
 
 
 class FitError(ValueError):

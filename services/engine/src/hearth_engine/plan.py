@@ -237,6 +237,10 @@ def _on_cpu(manifest: Manifest, settings: Settings, cpu: Cpu, context: int) -> P
         memory.rotary(manifest, manifest.model.max_position_embeddings),
         Line(name="processes", bytes=memory.CPU_PROCESSES, why="API server and engine, measured"),
     ]
+    if settings.speculation == "ngram":
+        overhead.append(
+            Line(name="speculation", bytes=memory.CPU_SPECULATION, why="numba and what it compiles, measured")
+        )
     fit = memory.fit(
         manifest,
         context=context,

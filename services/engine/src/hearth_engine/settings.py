@@ -105,9 +105,9 @@ class Settings(BaseSettings):
 
     speculation: Literal["off", "ngram"] = "off"
     """`ngram`: where the last tokens of an answer stand in its conversation already, the tokens that follow there are
-    checked in one step in place of one step each. The answers stay as likely as they were. Worth it where answers copy
-    much of their prompts, as edits of a file do (docs/benchmarks.md, "Speculation"); requests with min_p or logit_bias
-    are refused."""
+    checked in one step in place of one step each. The answers stay as likely as they were. For few requests at a time
+    whose answers copy much of their prompts, as edits of a file do (docs/benchmarks.md, "Speculation"); requests with
+    min_p or logit_bias are refused."""
 
     cpu_threads: int | None = Field(default=None, ge=1)
     """Threads that compute on the CPU. Default: one for each core that the container may use."""
