@@ -1,12 +1,15 @@
 """What HEARTH_SPECULATION=ngram gains and costs: the CPU engine as planned without it and with it, in turn.
 
-    python -m tests.bench.speculation IMAGE [--rounds 3]
+    python -m tests.bench.speculation IMAGE [--rounds 3] [--weights FOLDER]
 
 One engine for each way, all of them up, asked the same one after the other; every ratio is the median of the rounds'
 own ratios. Traffic: `copies`, whose answers repeat much of their prompts (long arguments, files that are read, JSON
 that is written with a change); `calls`, the held-out prompts of the quality gates with the tools of an agent;
 `questions`, whose answers stand in no prompt. At temperature 0 speculation changes an answer only where two tokens are
 as good as equally likely: answers unlike those without it, one at a time, are counted and shown.
+
+`--weights` serves that folder in place of the image's weights, by the same plan: a CPU without AVX-512 has no kernel
+for INT4, and can measure models/tiny/model at 16 bit.
 """
 
 import argparse
@@ -30,25 +33,29 @@ EVALUATION = Path(__file__).parents[2] / "models/evaluation/tools.jsonl"
 # What replaces parts of the plan's configuration, by the name of the way.
 WAYS: dict[str, Json | None] = {
     "off": None,
-    "4 tokens after 2 to 4": {},
-    "8 tokens after 2 to 4": {"num_speculative_tokens": 8},
-    "4 tokens after 4": {"prompt_lookup_min": 4},
+    "ngram, as planned": {},
+    "8 tokens after 3 to 5": {"num_speculative_tokens": 8, "prompt_lookup_min": 3, "prompt_lookup_max": 5},
 }
 STREAMS = (1, 4)
-# In the container: the plan as it is, or with other parameters; without verification and canary.
+# In the container: the plan as it is, or with other parameters or weights; without verification and canary.
 RUN = """
 import json, os, sys
 from hearth_engine import hardware, settings
 from hearth_engine.plan import plan
 from hearth_quantizer.manifest import Manifest
 
-chosen = settings.load()
+chosen, changed, weights = settings.load(), json.loads(sys.argv[1]), sys.argv[2]
 manifest = Manifest.load(chosen.model_dir).model_copy(update={"canary": None})
-decided = plan(manifest, chosen, hardware.detect("cpu"))
+cpu = hardware.detect("cpu")
+if weights:
+    cpu = cpu.model_copy(update={"flags": cpu.flags | hardware.INT4_CPU_FLAGS})
+decided = plan(manifest, chosen, cpu)
 command = decided.command
-if "--speculative-config" in command:
+if changed is not None:
     at = command.index("--speculative-config") + 1
-    command[at] = json.dumps(json.loads(command[at]) | json.loads(sys.argv[1]))
+    command[at] = json.dumps(json.loads(command[at]) | changed)
+if weights:
+    command[command.index("--model") + 1] = weights
 os.execve(command[0], command, os.environ | decided.environment)
 """
 
@@ -78,8 +85,6 @@ SENTENCES = [
     "Every second window of the old mill was closed, and nobody had counted the sacks of grain.",
     "Please send the list of open invoices to the office in Toronto until Friday evening.",
     "The backup of the database takes nine hours and needs a disk that is not full.",
-    "A small garden behind the station is watered by a pipe that the neighbours have mended twice.",
-    "The new release reads its settings from one file and refuses a setting that it does not know.",
 ]
 QUESTIONS = [
     f"{ask} {what}"
@@ -95,7 +100,7 @@ QUESTIONS = [
 def copies() -> list[Json]:
     asked = []
     for number, sentence in enumerate(SENTENCES):
-        other = SENTENCES[(number + 2) % len(SENTENCES)]
+        other = SENTENCES[(number + 1) % len(SENTENCES)]
         settings = {
             "name": f"service-{number}",
             "note": sentence,
@@ -122,7 +127,7 @@ def copies() -> list[Json]:
 
 def calls() -> list[Json]:
     rows = [json.loads(line) for line in EVALUATION.read_text("utf-8").splitlines()]
-    return [{"messages": row["messages"], "tools": row["tools"], "max_tokens": 120} for row in rows[::8]]
+    return [{"messages": row["messages"], "tools": row["tools"], "max_tokens": 120} for row in rows[::13]]
 
 
 def questions() -> list[Json]:
@@ -161,20 +166,23 @@ class Cell:
 
 
 class Engine:
-    def __init__(self, image: str, way: str) -> None:
+    def __init__(self, image: str, way: str, weights: Path | None) -> None:
         changed = WAYS[way]
         hardened = ["--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
         writable = ["--tmpfs", "/tmp:exec,mode=1777", "--tmpfs", "/home/hearth:exec,uid=1000,gid=1000"]
         chosen = ["--env", f"HEARTH_SPECULATION={'off' if changed is None else 'ngram'}"]
-        started = ["--publish", "127.0.0.1::8000", "--entrypoint", "python", image, "-c", RUN, json.dumps(changed)]
+        if weights:
+            chosen += ["--volume", f"{weights.resolve()}:/weights:ro"]
+        reached = ["--publish", "127.0.0.1::8000", "--entrypoint", "python", image]
+        running = ["-c", RUN, json.dumps(changed), "/weights" if weights else ""]
         self._began = time.monotonic()
-        self._id = _docker("run", "--detach", "--rm", "--init", *hardened, *writable, *chosen, *started)
+        self._id = _docker("run", "--detach", "--init", *hardened, *writable, *chosen, *reached, *running)
         self.url = f"http://{_docker('port', self._id, '8000').splitlines()[0]}"
         self.model = ""
         self.ready = 0.0  # seconds until it answered
 
     def stop(self) -> None:
-        _docker("rm", "--force", self._id)
+        _docker("rm", "--force", "--volumes", self._id)
 
     async def wait(self, session: aiohttp.ClientSession) -> None:
         while not self.model:
@@ -264,13 +272,13 @@ async def compare(engines: dict[str, Engine], rounds: int) -> None:
         differing = dict[str, str]()
         for name, make in TRAFFIC.items():
             asked, without = make(), list[str]()
+            for engine in engines.values():  # each then has the prompts in its prefix cache
+                await engine.load(session, asked, max(STREAMS))
             for streams in STREAMS:
                 found: dict[str, list[Cell]] = {way: [] for way in engines}
-                for number in range(rounds + 1):
+                for _ in range(rounds):
                     for way, engine in engines.items():
-                        cell = await engine.load(session, asked, streams)
-                        if number:  # the first is to warm up
-                            found[way].append(cell)
+                        found[way].append(await engine.load(session, asked, streams))
                 without = without or [answer.said for answer in found["off"][0].answers]
                 for way, cells in found.items():
                     unlike = {n: each.said for n, each in enumerate(cells[0].answers) if each.said != without[n]}
@@ -299,12 +307,13 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("image")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--weights", type=Path)
     given = parser.parse_args()
     print(f"load of the machine before: {os.getloadavg()[0]:.2f}", flush=True)
     with contextlib.ExitStack() as stack:
         engines = {}
         for way in WAYS:  # one start after the other
-            engines[way] = Engine(given.image, way)
+            engines[way] = Engine(given.image, way, given.weights)
             stack.callback(engines[way].stop)
             asyncio.run(_ready(engines[way]))
         asyncio.run(compare(engines, given.rounds))
