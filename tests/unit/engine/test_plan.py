@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hearth_engine.hardware import CARDS, Cpu, Gpu
-from hearth_engine.memory import GIB, OverBudgetError, judge
+from hearth_engine.memory import GIB, LOGITS_COPIES, OverBudgetError, judge
 from hearth_engine.plan import CANARY, Plan, PlanError, capture_sizes, plan
 from hearth_engine.settings import Settings
 from hearth_quantizer.manifest import Canary, Manifest
@@ -53,6 +53,11 @@ def test_every_setting_at_once(qwen3_4b: Manifest) -> None:
     agrees_with_golden(plan(qwen3_4b, settings, CARDS["rtx-3060-12g"]), "qwen3-4b-every-setting")
 
 
+def test_speculation_on_a_gpu(qwen3_4b: Manifest) -> None:
+    decided = plan(qwen3_4b, Settings(speculation="ngram", max_num_seqs=8), CARDS["rtx-4090-24g"])
+    agrees_with_golden(decided, "qwen3-4b-speculation")
+
+
 def test_a_canary_is_checked_by_a_middleware(tiny: Manifest, settings: Settings, cpu: Cpu) -> None:
     canary = Canary(prompts=((1, 2),), logprobs=((-1.0,),), limits=(0.05,))
     without = plan(tiny, settings, cpu)
@@ -61,7 +66,8 @@ def test_a_canary_is_checked_by_a_middleware(tiny: Manifest, settings: Settings,
 
 
 def test_every_golden_file_belongs_to_a_test() -> None:
-    names = {f"qwen3-4b-{card}" for card in CARDS} | {"tiny-cpu", "tiny-cpu-avx2", "qwen3-4b-every-setting"}
+    more = {"tiny-cpu", "tiny-cpu-avx2", "qwen3-4b-every-setting", "qwen3-4b-speculation"}
+    names = {f"qwen3-4b-{card}" for card in CARDS} | more
     assert {path.stem for path in GOLDEN.glob("*.json")} == names
 
 
@@ -99,6 +105,38 @@ def test_the_memory_model_predicts_what_the_h100_held(
 )
 def test_every_decode_batch_has_a_graph(sequences: int, sizes: list[int]) -> None:
     assert capture_sizes(sequences) == sizes
+
+
+def test_with_speculation_a_step_has_several_tokens_of_each_request(qwen3_4b: Manifest) -> None:
+    """Each is sampled, and a graph's size is counted in tokens."""
+    card = CARDS["h100-80g"]
+    plain, ngram = (plan(qwen3_4b, Settings(speculation=way, max_num_seqs=4), card) for way in ("off", "ngram"))
+    config = json.loads(flag(ngram, "--speculative-config"))
+    assert config["method"] == "ngram_gpu"
+    step = 1 + config["num_speculative_tokens"]
+    sizes = [json.loads(flag(decided, "--compilation-config"))["cudagraph_capture_sizes"] for decided in (plain, ngram)]
+    assert sizes == [[1, 2, 4], [step, 2 * step, 4 * step]]
+    activations, searched = (
+        sum(line.bytes for line in ngram.memory if line.name == name) for name in ("activations", "tokens")
+    )
+    (before,) = [line.bytes for line in plain.memory if line.name == "activations"]
+    assert activations - before == (step - 1) * 4 * qwen3_4b.model.vocab_size * 4 * LOGITS_COPIES
+    assert searched == 4 * ngram.context_length * 4
+
+
+def test_speculation_on_the_cpu(tiny: Manifest, cpu: Cpu) -> None:
+    plain, ngram = (plan(tiny, Settings(speculation=way), cpu) for way in ("off", "ngram"))
+    ((name, config),) = set(ngram.flags) - set(plain.flags)
+    assert (name, json.loads(config)["method"]) == ("--speculative-config", "ngram")
+    assert {line.name for line in ngram.memory} - {line.name for line in plain.memory} == {"speculation"}
+    assert ngram.notes == (*plain.notes, "speculation: vLLM refuses requests with min_p or logit_bias")
+
+
+def test_speculation_needs_graphs_for_it(qwen3_4b: Manifest) -> None:
+    settings = Settings(speculation="ngram", kv_cache_dtype="fp8")
+    with pytest.raises(PlanError, match="HEARTH_SPECULATION=ngram: FlashInfer"):
+        plan(qwen3_4b, settings, CARDS["rtx-3060-12g"])
+    assert flag(plan(qwen3_4b, settings, CARDS["h100-80g"]), "--attention-backend") == "FLASH_ATTN"
 
 
 def test_the_rotary_table_is_as_long_as_the_context(qwen3_4b: Manifest) -> None:

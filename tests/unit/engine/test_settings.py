@@ -29,6 +29,7 @@ def test_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         ("HEARTH_VRAM_BUDGET_GIB", "-1", "greater than 0"),
         ("HEARTH_DEVICE", "tpu", "'auto', 'cpu' or 'cuda'"),
         ("HEARTH_KV_CACHE_DTYPE", "int3", "'auto', 'bfloat16', 'int8_per_token_head' or 'fp8'"),
+        ("HEARTH_SPECULATION", "suffix", "'off' or 'ngram'"),
         ("HEARTH_ENGINE_ARGS", "--seed 'x", "not a list of shell words"),
         ("HEARTH_ENGINE_ARGS", "seed 7", "must begin with a flag"),
     ],
@@ -62,8 +63,19 @@ def test_flags_that_break_a_promise_are_refused(monkeypatch: pytest.MonkeyPatch,
         settings.load()
 
 
-@pytest.mark.parametrize("spelling", ["--trust_remote_code", "--trust-remote", "--quantizatio=gptq"])
-def test_other_spellings_that_argparse_takes_are_refused_too(monkeypatch: pytest.MonkeyPatch, spelling: str) -> None:
+SPELLINGS = [
+    "--trust_remote_code",
+    "--trust-remote",
+    "--quantizatio=gptq",
+    "--model-loader-extra-config.enable_weights_track=false",
+    "--speculative_config.method ngram",
+    "-sc.method ngram",
+    "-s x",
+]
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_other_spellings_that_vllm_takes_are_refused_too(monkeypatch: pytest.MonkeyPatch, spelling: str) -> None:
     monkeypatch.setenv("HEARTH_ENGINE_ARGS", spelling)
     with pytest.raises(SettingsError, match="is refused"):
         settings.load()

@@ -38,6 +38,10 @@ def main() -> None:
         from hearth_engine import kernels
 
         kernels.install()
+    elif "--speculative-config" in sys.argv:
+        from hearth_engine import speculation
+
+        speculation.install()
     # The engine's process inherits what is imported in place of importing it again. vLLM spawns on the CPU, whatever is
     # asked for, because threads do not survive a fork: there are none yet.
     processes: Any = importlib.import_module("vllm.v1.engine.utils")

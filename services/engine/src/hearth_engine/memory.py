@@ -21,6 +21,7 @@ GRAPH = 6 * MIB  # one captured batch size
 LOGITS_COPIES = 2  # float32, of what is sampled
 # Resident memory of the API server and the engine process on the CPU, less weights and KV cache.
 CPU_PROCESSES = 1792 * MIB
+CPU_SPECULATION = 128 * MIB  # numba, which vLLM compiles its search with
 
 
 class FitError(ValueError):
@@ -98,8 +99,16 @@ def rotary(manifest: Manifest, positions: int) -> Line:
     return Line(name="rotary table", bytes=size, why=f"{positions} positions at 16 bit")
 
 
+def history(sequences: int, positions: int) -> Line:
+    """The tokens of each request, which speculation searches on the GPU: an int32 each."""
+    return Line(name="tokens", bytes=sequences * positions * 4, why=f"{sequences} requests of {positions}, to search")
+
+
 def on_gpu(manifest: Manifest, *, batched_tokens: int, sequences: int, graphs: int) -> list[Line]:
-    """What a GPU holds besides weights and KV cache. `graphs`: captured batch sizes."""
+    """What a GPU holds besides weights and KV cache.
+
+    `sequences`: how many tokens a step samples. `graphs`: captured batch sizes.
+    """
     model = manifest.model
     # The widest moment of a layer: gate and up projections, their product, and the residual beside it, at 16 bit.
     step = batched_tokens * (3 * model.intermediate_size + 4 * model.hidden_size) * 2

@@ -23,6 +23,8 @@ CARD_RESERVE = GIB  # for the display and other programs
 # The shortest context that a plan chooses by itself: with less, an agent's tools and one result of theirs do not fit.
 LEAST_CONTEXT = 8192
 MIN_CAPABILITY = (8, 0)
+# What speculation looks for, the last 2 to 4 tokens, and how many it then proposes (docs/benchmarks.md, "Speculation").
+NGRAM = {"num_speculative_tokens": 4, "prompt_lookup_min": 2, "prompt_lookup_max": 4}
 # vLLM imports it by name; this module does not, because a plan needs no web server.
 CANARY = "hearth_engine.canary.CanaryMiddleware"
 
@@ -107,17 +109,24 @@ def _on_gpu(manifest: Manifest, settings: Settings, gpu: Gpu, context: int) -> P
         )
     sequences, block = settings.max_num_seqs or 64, 16
     budget = _gpu_budget(settings, gpu)
-    sizes = capture_sizes(sequences)
+    # Each request brings its next token and what is proposed to follow it, and each of those is sampled.
+    speculates = settings.speculation == "ngram"
+    step = 1 + NGRAM["num_speculative_tokens"] if speculates else 1
+    sizes = [size * step for size in capture_sizes(sequences)]
     engine = memory.on_gpu(
-        manifest, batched_tokens=settings.max_num_batched_tokens, sequences=sequences, graphs=len(sizes)
+        manifest, batched_tokens=settings.max_num_batched_tokens, sequences=sequences * step, graphs=len(sizes)
     )
     wanted, notes = settings.kv_cache_dtype, []
     types = kv_types(gpu.capability, wanted)
 
+    def by_context(positions: int) -> list[Line]:
+        searched = [memory.history(sequences, positions)] if speculates else []
+        return [memory.rotary(manifest, positions), *searched]
+
     def fit_in(budget: int, context: int) -> Fit:
         return memory.fit(
             manifest, context=context, sequences=sequences, left=budget - _sum([memory.weights(manifest), *engine]),
-            kv_types=types, block=block, position_bytes=memory.rotary(manifest, 1).bytes,
+            kv_types=types, block=block, position_bytes=_sum(by_context(1)),
         )  # fmt: skip
 
     try:
@@ -139,6 +148,11 @@ def _on_gpu(manifest: Manifest, settings: Settings, gpu: Gpu, context: int) -> P
     if wanted == "auto" and fit.kv.name != "bfloat16":
         notes.append(f"KV cache as {fit.kv.name}: {context} tokens at 16 bit do not fit in {gib(budget)}")
     if fit.kv.backend == "FLASHINFER":
+        if speculates:
+            raise PlanError(
+                "HEARTH_SPECULATION=ngram: FlashInfer, which reads an fp8 KV cache on this GPU, has no CUDA graphs for "
+                "steps of several tokens, and would lose more than they save; set HEARTH_KV_CACHE_DTYPE=auto"
+            )
         notes.append("FlashInfer compiles its kernels at the first start with nvcc, which the image does not have")
     return _plan(
         manifest,
@@ -150,7 +164,7 @@ def _on_gpu(manifest: Manifest, settings: Settings, gpu: Gpu, context: int) -> P
         sequences=sequences,
         block=block,
         budget=budget,
-        overhead=[memory.weights(manifest), memory.rotary(manifest, context), *engine],
+        overhead=[memory.weights(manifest), *by_context(context), *engine],
         fit=fit,
         flags=[
             # A fraction of the whole card. It sizes nothing beside the explicit KV cache, but vLLM refuses to start
@@ -174,6 +188,8 @@ def _on_gpu(manifest: Manifest, settings: Settings, gpu: Gpu, context: int) -> P
             ),
             # The table of rotary embeddings is as long as what can be asked for, not as what the model was trained for.
             ("--hf-overrides", json.dumps({"max_position_embeddings": context})),
+            # Searched on the GPU: the search on the CPU would put an end to scheduling one step ahead.
+            *_speculation(settings, "ngram_gpu"),
         ],
         environment={
             "FLASHINFER_WORKSPACE_BASE": str(settings.cache_dir),
@@ -193,6 +209,12 @@ def _on_gpu(manifest: Manifest, settings: Settings, gpu: Gpu, context: int) -> P
 def capture_sizes(sequences: int) -> list[int]:
     """Decode batches that get a CUDA graph: vLLM pads a batch to the next of them."""
     return sorted({1, 2, 4, sequences, *range(8, sequences, 8)} - {size for size in (1, 2, 4) if size > sequences})
+
+
+def _speculation(settings: Settings, method: str) -> list[tuple[str, str]]:
+    if settings.speculation == "off":
+        return []
+    return [("--speculative-config", json.dumps({"method": method, **NGRAM}))]
 
 
 def _gpu_budget(settings: Settings, gpu: Gpu) -> int:
@@ -224,6 +246,10 @@ def _on_cpu(manifest: Manifest, settings: Settings, cpu: Cpu, context: int) -> P
         memory.rotary(manifest, manifest.model.max_position_embeddings),
         Line(name="processes", bytes=memory.CPU_PROCESSES, why="API server and engine, measured"),
     ]
+    if settings.speculation == "ngram":
+        overhead.append(
+            Line(name="speculation", bytes=memory.CPU_SPECULATION, why="numba and what it compiles, measured")
+        )
     fit = memory.fit(
         manifest,
         context=context,
@@ -248,7 +274,7 @@ def _on_cpu(manifest: Manifest, settings: Settings, cpu: Cpu, context: int) -> P
         budget=cpu.memory_bytes,
         overhead=overhead,
         fit=fit,
-        flags=[("--enforce-eager",)],
+        flags=[("--enforce-eager",), *_speculation(settings, "ngram")],
         environment={
             "OMP_NUM_THREADS": str(threads),
             # Helpers outside the model are compiled too, the first request for logprobs stalled for 20 s by it.
@@ -335,7 +361,11 @@ def _plan(
                 }.items()
             )
         ),
-        notes=(*filter(None, [manifest.source.warning]), *notes),
+        notes=(
+            *filter(None, [manifest.source.warning]),
+            *notes,
+            *(["speculation: vLLM refuses requests with min_p or logit_bias"] if settings.speculation != "off" else []),
+        ),
     )
 
 

@@ -1,5 +1,6 @@
 """What a user can set on the engine, by environment variable. The docstrings are the manual."""
 
+import re
 import shlex
 from pathlib import Path
 from typing import Annotated, Literal
@@ -29,6 +30,11 @@ REFUSED_FLAGS = {
     "--quantization": "vLLM reads the method from the artifact; naming it can disable the fast INT4 kernels",
     "-q": "vLLM reads the method from the artifact; naming it can disable the fast INT4 kernels",
     "--served-model-name": "the recipe's served_name and aliases are served",
+    "--spec-method": "set HEARTH_SPECULATION",
+    "--spec-model": "set HEARTH_SPECULATION",
+    "--spec-tokens": "set HEARTH_SPECULATION",
+    "--speculative-config": "set HEARTH_SPECULATION",
+    "-sc": "set HEARTH_SPECULATION",
     "--tokenizer": "the tokenizer is the verified artifact's",
     "--trust-remote-code": "code from a model repository is never run",
     "--trust-request-chat-template": "a chat template from a request is never run",
@@ -48,9 +54,10 @@ def _checked(text: str) -> str:
     if words and not words[0].startswith("-"):
         raise ValueError(f"must begin with a flag, not {words[0]!r}")
     for word in words:
-        flag = word.partition("=")[0].replace("_", "-")
-        # argparse takes any unambiguous beginning of a long flag for the whole of it.
-        hits = [name for name in REFUSED_FLAGS if name == flag or (len(flag) > 2 and name.startswith(flag))]
+        # vLLM takes --flag.key for one key of a flag that wants JSON.
+        flag = re.split("[=.]", word)[0].replace("_", "-")
+        # argparse takes any unambiguous beginning of a flag for the whole of it.
+        hits = [name for name in REFUSED_FLAGS if flag.strip("-") and name.startswith(flag)]
         if hits and flag.startswith("-"):
             raise ValueError(f"{hits[0]} is refused: {REFUSED_FLAGS[hits[0]]}")
     return text
@@ -95,6 +102,12 @@ class Settings(BaseSettings):
     max_num_batched_tokens: int = Field(default=1024, ge=256, le=65536)
     """Prompt tokens computed in one step. More shortens long prompts, lengthens the pauses of other answers meanwhile,
     and takes memory."""
+
+    speculation: Literal["off", "ngram"] = "off"
+    """`ngram`: where the last tokens of an answer stand in its conversation already, the tokens that follow there are
+    checked in one step in place of one step each. The answers stay as likely as they were. For few requests at a time
+    whose answers copy much of their prompts, as edits of a file do (docs/benchmarks.md, "Speculation"); requests with
+    min_p or logit_bias are refused."""
 
     cpu_threads: int | None = Field(default=None, ge=1)
     """Threads that compute on the CPU. Default: one for each core that the container may use."""
