@@ -42,7 +42,7 @@ if [[ ,$COMPOSE_PROFILES, == *,gpu,* ]]; then
 else
     if command -v nvidia-smi >/dev/null; then note gpu "a driver is installed, but the cpu profile was chosen" "see the checks of COMPOSE_PROFILES=gpu make doctor"; fi
     if grep -qw avx512f /proc/cpuinfo; then ok AVX-512 "the INT4 kernel's instructions are there"
-    elif grep -qw avx2 /proc/cpuinfo; then note AVX-512 "this CPU lacks it" "vLLM's INT4 kernel for CPUs needs it: the weights are unpacked to 16 bit at each start, which takes more memory"
+    elif grep -qw avx2 /proc/cpuinfo; then note AVX-512 "this CPU lacks it" "vLLM's INT4 kernel for CPUs needs it: the weights are unpacked at each start, which takes more memory"
     else bad AVX2 "this CPU lacks it" "vLLM for CPUs needs AVX2: use another machine, or the gpu profile"; fi
     disk_gib=20 memory_gib=6
 fi

@@ -25,7 +25,7 @@ VERSION = os.environ.get("HEARTH_VERSION", "0.1.0")
 HERMETIC = {"COMPOSE_FILE": "compose.yaml"}  # whatever model this checkout serves
 SERVERS = ["tool-files", "tool-commands", "tool-browser", "tool-search"]
 CALLER = f"{PROJECT}-caller"
-# Without it the engine unpacks the weights to 16 bit.
+# Without it the engine unpacks the weights.
 HAS_INT4_KERNEL = detect_cpu().flags >= INT4_CPU_FLAGS
 CLIENT = Path(__file__).with_name("tools_client.py").read_text()
 PAGE = "<!doctype html><meta charset=utf-8><title>Tea</title><h1>Prices</h1><p>Longjing costs 42 yuan. 龙井茶</p>"

@@ -287,6 +287,7 @@ def test_without_avx512_the_weights_are_unpacked(tiny: Manifest, settings: Setti
     agrees_with_golden(decided, "tiny-cpu-avx2")
     assert decided.unpack
     assert decided.model_dir == flag(decided, "--model") == str(settings.cache_dir / "unpacked")
+    assert flag(decided, "--dtype") == decided.kv_cache_type == "float32"
     assert any("AVX-512 (avx512bw, avx512dq missing)" in note for note in decided.notes)
     assert not plan(tiny, settings, cpu).unpack
 

@@ -55,6 +55,8 @@ class KvType(BaseModel):
         """Bytes of one token's keys and values in all layers."""
         bytes16 = manifest.kv_bytes_per_token
         match self.name:
+            case "float32":
+                return bytes16 * 2
             case "bfloat16":
                 return bytes16
             case "fp8":
@@ -85,10 +87,10 @@ def weights(manifest: Manifest) -> Line:
 
 
 def unpacked(manifest: Manifest) -> list[Line]:
-    """Every tensor at 16 bit, and the file that they are loaded from, which is in memory until then."""
+    """Every tensor at 32 bit, and the file at 16 that they are loaded from, which is in memory until then."""
     values = sum(map(math.prod, (*manifest.model.linears().values(), *manifest.model.plain().values())))
     return [
-        Line(name="weights", bytes=values * 2, why="unpacked to 16 bit"),
+        Line(name="weights", bytes=values * 4, why="unpacked to 32 bit"),
         Line(name="their file", bytes=values * 2, why="until they are loaded"),
     ]
 

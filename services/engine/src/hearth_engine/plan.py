@@ -37,7 +37,7 @@ class Plan(BaseModel):
     """What will run.
 
     Memory is in bytes, context and KV cache in tokens. `model_dir` is the folder that vLLM reads; `unpack` says that
-    the launcher puts the artifact's weights there, at 16 bit. `flags` holds one tuple for each flag, name first;
+    the launcher puts the artifact's weights there, unpacked. `flags` holds one tuple for each flag, name first;
     `notes` says what was given up and why.
     """
 
@@ -159,6 +159,7 @@ def _on_gpu(manifest: Manifest, settings: Settings, gpu: Gpu, context: int) -> P
         settings,
         device="cuda",
         model_dir=settings.model_dir,
+        dtype="bfloat16",
         hardware=f"{gpu.name}, compute capability {_dotted(gpu.capability)}, {gib(gpu.memory_bytes)}",
         context=context,
         sequences=sequences,
@@ -230,13 +231,14 @@ def _gpu_budget(settings: Settings, gpu: Gpu) -> int:
 
 def _on_cpu(manifest: Manifest, settings: Settings, cpu: Cpu, context: int) -> Plan:
     notes = ["no torch.compile on the CPU: it would add a minute to each first start and need a C++ compiler"]
-    model_dir, weights = settings.model_dir, [memory.weights(manifest)]
+    model_dir, weights, dtype = settings.model_dir, [memory.weights(manifest)], "bfloat16"
     if missing := sorted(INT4_CPU_FLAGS - cpu.flags):
         if "avx2" not in cpu.flags:
             raise PlanError(f"vLLM for CPUs needs AVX2, its INT4 kernel AVX-512; {cpu.name} has neither")
-        model_dir, weights = settings.cache_dir / "unpacked", memory.unpacked(manifest)
+        # Without AVX-512 arithmetic at 16 bit is emulated: a prompt took seven times as long as at 32.
+        model_dir, weights, dtype = settings.cache_dir / "unpacked", memory.unpacked(manifest), "float32"
         notes.append(
-            f"vLLM's INT4 kernel needs AVX-512 ({', '.join(missing)} missing): the weights are unpacked to 16 bit, "
+            f"vLLM's INT4 kernel needs AVX-512 ({', '.join(missing)} missing): the weights are unpacked to 32 bit, "
             f"{gib(weights[0].bytes)} in place of {gib(manifest.weights_bytes)}"
         )
     sequences, block = settings.max_num_seqs or 16, 128
@@ -255,7 +257,7 @@ def _on_cpu(manifest: Manifest, settings: Settings, cpu: Cpu, context: int) -> P
         context=context,
         sequences=sequences,
         left=cpu.memory_bytes - _sum(overhead),
-        kv_types=[KvType(name="bfloat16", backend="CPU_ATTN")],
+        kv_types=[KvType(name=dtype, backend="CPU_ATTN")],
         block=block,
     )
     if settings.kv_cache_dtype not in ("auto", "bfloat16"):
@@ -267,6 +269,7 @@ def _on_cpu(manifest: Manifest, settings: Settings, cpu: Cpu, context: int) -> P
         settings,
         device="cpu",
         model_dir=model_dir,
+        dtype=dtype,
         hardware=f"{cpu.name}, {cpu.cores} cores, {gib(cpu.memory_bytes)}",
         context=context,
         sequences=sequences,
@@ -297,6 +300,7 @@ def _plan(
     *,
     device: Literal["cpu", "cuda"],
     model_dir: Path,
+    dtype: str,
     hardware: str,
     context: int,
     sequences: int,
@@ -329,7 +333,7 @@ def _plan(
             ("--served-model-name", *names),
             ("--host", settings.engine_host),
             ("--port", str(settings.engine_port)),
-            ("--dtype", "bfloat16"),
+            ("--dtype", dtype),
             ("--max-model-len", str(context)),
             ("--max-num-seqs", str(sequences)),
             ("--max-num-batched-tokens", str(settings.max_num_batched_tokens)),

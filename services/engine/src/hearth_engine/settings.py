@@ -94,7 +94,7 @@ class Settings(BaseSettings):
 
     kv_cache_dtype: Literal["auto", "bfloat16", "int8_per_token_head", "fp8"] = "auto"
     """How keys and values are stored on a GPU. `auto` keeps 16 bit where the context fits that way, and otherwise takes
-    the best 8-bit type of the GPU. On the CPU it is always bfloat16."""
+    the best 8-bit type of the GPU. On the CPU they are as the model is computed."""
 
     max_num_seqs: int | None = Field(default=None, ge=1, le=1024)
     """Requests computed at the same time; more wait. Default: 64 on a GPU, 16 on the CPU."""

@@ -1,7 +1,7 @@
-"""INT4 weights as the 16-bit numbers that they stand for, where a CPU has no kernel that reads them packed.
+"""INT4 weights as the numbers that they stand for, where a CPU has no kernel that reads them packed.
 
 What is served is the verified artifact all the same: each weight is (code - zero point) x scale, rounded to bfloat16 as
-the kernels round it, and the canary is asked as ever. It costs memory and speed, not quality.
+the kernels round it, and the canary is asked as ever. It costs memory and speed, not quality: vLLM computes at 32 bit.
 """
 
 import json
