@@ -18,7 +18,7 @@ def test_the_bench_measures_16_bit_stock_and_ours_and_writes_its_report(engine_c
         capture_output=True,
         text=True,
         timeout=1400,
-    )
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     report = Report.model_validate_json(Path(ROOT / "reports/bench.json").read_text())
     # Stock vLLM has no way to serve INT4 on a CPU without the kernel; the report says so and the others are measured.
