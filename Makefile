@@ -125,7 +125,7 @@ scale: .venv/ready ## two engines, a router and two gateways while parts of them
 	@$(engine); docker/provide-redis.sh; .venv/bin/pytest -q tests/scale --timeout 900 --session-timeout 2400 --maxfail 5 --durations 10
 
 e2e: .venv/ready ## build the images, start the cpu profile, talk to it
-	@$(engine); .venv/bin/pytest -q tests/e2e --timeout 900 --session-timeout 3600 --maxfail 10 --durations 20
+	@$(engine); .venv/bin/pytest -q tests/e2e --timeout 900 --session-timeout 4300 --maxfail 10 --durations 20
 
 ship: .venv/ready ## registry and signatures, bundle without a network, another model under load, power cuts; writes reports/ship.json
 	@$(engine); docker/provide-signing.sh; .venv/bin/pytest -q tests/ship --timeout 900 --session-timeout 3600 --maxfail 10 --durations 20
