@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from hearth_engine import cli
-from hearth_engine.hardware import CARDS
+from hearth_engine.hardware import CARDS, HardwareError
 from hearth_engine.memory import GIB
 from hearth_engine.settings import Settings
 from hearth_quantizer import manifest as manifests
@@ -159,3 +159,24 @@ def test_no_command_is_a_usage_error(run: Run) -> None:
     with pytest.raises(SystemExit) as refused:
         run()
     assert refused.value.code == 2
+
+
+def test_a_gpu_that_does_not_tell_its_memory_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def untold() -> int:
+        raise HardwareError("nvidia-smi does not tell the GPU's memory: [N/A]")
+
+    monkeypatch.setattr("hearth_engine.hardware.device_memory_used", untold)
+    assert cli._device_memory() is None
+    assert "not compared with the plan: nvidia-smi does not tell" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("repeats", ["0", "-1", "many"])
+def test_a_benchmark_is_repeated_at_least_once(
+    run: Run, repeats: str, capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    with pytest.raises(SystemExit) as refused:
+        run("bench", "--repeats", repeats)
+    assert refused.value.code == 2
+    assert "--repeats" in capsys.readouterr().err

@@ -28,7 +28,6 @@ MOST_PARTS = 128  # partial sums of a column
 # times groups divide a matrix's groups. Others are left to Marlin: there it is as fast, or nothing was measured.
 CONFIGS = {
     (2560, 6144): (1, 10, 1),
-    (4096, 2560): (2, 16, 2),
     (9728, 2560): (2, 19, 2),
 }
 

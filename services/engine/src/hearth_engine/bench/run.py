@@ -24,7 +24,7 @@ REPEATS = 3  # of each load on ours: what releases are compared by
 
 def bench(
     manifest: Manifest, settings: Settings, hardware: Hardware, source: Path | None, say: Callable[[str], None],
-    repeats: int = REPEATS,
+    repeats: int,
 ) -> Report:  # fmt: skip
     """All variants; without `source`, the folder of the 16 bit model, only those of the artifact.
 
