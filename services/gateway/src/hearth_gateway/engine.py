@@ -46,6 +46,11 @@ def problem_of(error: BaseException) -> Problem:
             return Lost(502, "The engine's answer broke off or was not HTTP.", code="engine_broken", reached=True)
 
 
+class _Request(aiohttp.ClientRequest):
+    def update_auto_headers(self, _: object) -> None:
+        """No headers but ours. (`skip_auto_headers` does as much, by sorting and copying them for each request.)"""
+
+
 class Engine:
     """Use as an async context manager: it holds the connection pool."""
 
@@ -72,7 +77,7 @@ class Engine:
                 sock_read=self._settings.engine_timeout,
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=("User-Agent", "Accept-Encoding", "Accept"),
+            request_class=_Request,
             auto_decompress=False,
             read_bufsize=2**18,
         )
@@ -88,7 +93,8 @@ class Engine:
         target = await self.route.take()
         target.begin()
         try:
-            answer = await self._session.post(target.url(path), data=body, headers=headers, allow_redirects=False)
+            data = aiohttp.BytesPayload(body)
+            answer = await self._session.post(target.url(path), data=data, headers=headers, allow_redirects=False)
         except BaseException:
             target.end()
             raise
