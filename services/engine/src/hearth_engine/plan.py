@@ -205,8 +205,8 @@ def _on_gpu(manifest: Manifest, settings: Settings, gpu: Gpu, context: int) -> P
             "PYTORCH_ALLOC_CONF": "expandable_segments:True",
             "TORCHDYNAMO_DISABLE": "1",
             "TRITON_CACHE_DIR": str(settings.cache_dir / "triton"),
-            # vLLM prefers Machete on Hopper. Our kernels read Marlin's layout, and together they are as fast with prompts
-            # and faster with all else (docs/benchmarks.md, "Kernels"); elsewhere there is no Machete.
+            # vLLM prefers Machete on Hopper. Our kernels read Marlin's layout, and are nearly as fast with prompts and
+            # faster with all else (docs/benchmarks.md, "Kernels"); elsewhere there is no Machete.
             "VLLM_DISABLED_KERNELS": "MacheteLinearKernel",
             # FlashInfer's sampler is compiled by nvcc at the first start, which an image without nvcc cannot do.
             "VLLM_USE_FLASHINFER_SAMPLER": "0",
