@@ -78,7 +78,9 @@ class Machine:
         body = {"model": "qwen3-4b-gptq", "messages": [{"role": "user", "content": text}], "temperature": 0}
         answer = requests.post(f"{self.url}/v1/chat/completions", json=body, timeout=timeout)
         assert answer.status_code == 200, answer.text
-        return str(answer.json()["choices"][0]["message"]["content"])
+        content = str(answer.json()["choices"][0]["message"]["content"])
+        assert content, answer.text
+        return content
 
     def is_whole(self, model: str | None = None) -> None:
         """One engine, the one that was chosen, as if nothing had happened."""
@@ -90,7 +92,7 @@ class Machine:
         assert self.gateway("route") == "http://engine:8000, 0 unanswered elsewhere\n"
         assert not (self.folder / "compose.override.yaml.next").exists()
         assert self.run("docker", "ps", "--all", "--quiet", "--filter", "label=hearth.trial").stdout == ""
-        assert self.ask()
+        self.ask()
 
 
 def checkout(folder: Path) -> Path:

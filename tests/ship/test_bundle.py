@@ -438,7 +438,11 @@ def test_a_stopped_installer_can_be_run_again(
 ) -> None:
     """In an engine with containerd's store, where images have other ids."""
     with second_engine(tmp_path_factory.mktemp("stopped"), containerd_store=True) as engine:
-        command = ["env", f"PATH={bare}", bundle.folder / "install.sh", "--dir", tmp_path / "hearth", "--no-start"]
+        # Who runs these tests in the background has SIGINT ignored, and so would the installer.
+        command = [
+            *("env", "--default-signal=INT", f"PATH={bare}"),
+            *(bundle.folder / "install.sh", "--dir", tmp_path / "hearth", "--no-start"),
+        ]
         installing = subprocess.Popen(
             engine.command(*map(str, command)), stderr=subprocess.PIPE, text=True, start_new_session=True
         )
