@@ -15,7 +15,7 @@ from functools import partial
 
 import torch
 
-from hearth_engine import gemv
+from hearth_engine import dense, gemm, gemv
 from hearth_engine.kernels import attention_inputs, silu_and_mul
 
 DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
@@ -96,21 +96,44 @@ def marlin(codes: torch.Tensor) -> torch.Tensor:
     return (words - ((words >> 31) << 32)).to(torch.int32).reshape(k // 16, 2 * n)
 
 
-def gemv_case(k: int, n: int, config: tuple[int, int, int] | None) -> tuple[bool, str]:
+def problem(rows: int, k: int, n: int) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """x, words and scales on the device, and the product with weights that nobody has rounded, in float64."""
     make = torch.Generator().manual_seed(k)
     codes = torch.randint(0, 16, (k, n), generator=make)
     scales = (torch.rand(k // gemv.GROUP, n, generator=make) * 0.02 + 0.005).bfloat16()
-    x = torch.randn(1, k, generator=make).bfloat16()
-    wanted = (x.double() @ ((codes.double() - 8) * scales.double().repeat_interleave(gemv.GROUP, 0))).float()
+    x = torch.randn(rows, k, generator=make).bfloat16()
+    wanted = x.double() @ ((codes.double() - 8) * scales.double().repeat_interleave(gemv.GROUP, 0))
     places = (torch.arange(8)[:, None] + 8 * torch.arange(8)[None, :]).flatten()  # place 8 i + m holds column i + 8 m
     permuted = scales.view(-1, n // 64, 64)[:, :, places].reshape(k // gemv.GROUP, n).contiguous()
-    partial, counters = gemv.workspace(n, torch.device(DEVICE))
-    partial.fill_(torch.nan)
-    at = [part.to(DEVICE) for part in (x, marlin(codes), permuted)]
-    first, second = (gemv.gemv(*at, n, partial, counters, config).cpu() for _ in range(2))
+    return [part.to(DEVICE) for part in (x, marlin(codes), permuted)], wanted.float()
+
+
+def gemv_case(k: int, n: int, config: tuple[int, int, int] | None) -> tuple[bool, str]:
+    at, wanted = problem(1, k, n)
+    sums, counters = gemv.workspace(torch.device(DEVICE))
+    sums.fill_(torch.nan)
+    first, second = (gemv.gemv(*at, n, sums, counters, config).cpu() for _ in range(2))
     error = ((first.float() - wanted).abs() / (wanted.abs() + wanted.abs().max() * 0.01)).max().item()
     right = error < 2**-8 * STEPS and torch.equal(first, second) and not counters.any().item()
     return right, f"relative error at most {error:.1e}, twice the same bits, counters at {counters.sum().item()}"
+
+
+def gemm_case(rows: int, k: int, n: int, config: tuple[int, int, int, int, int, bool] | None) -> tuple[bool, str]:
+    at, wanted = problem(rows, k, n)
+    sums, counters = gemm.workspace(torch.device(DEVICE))
+    sums.fill_(torch.nan)
+    first, second = (gemm.gemm(*at, n, sums, counters, config).cpu() for _ in range(2))
+    error = ((first.float() - wanted).norm() / wanted.norm()).item()
+    right = error < 2**-8 * STEPS and torch.equal(first, second) and not counters.any().item()
+    return right, f"relative error {error:.1e}, twice the same bits, counters at {counters.sum().item()}"
+
+
+def dense_case(rows: int, k: int, n: int, columns: int | None) -> tuple[bool, str]:
+    at, wanted = problem(rows, k, n)
+    found = dense.matmul(*at, n, columns).cpu().float()
+    # The weights are rounded to 16 bit, as Marlin's are, and so is the sum.
+    error = ((found - wanted).norm() / wanted.norm()).item()
+    return error < 2**-8 * STEPS, f"relative error {error:.1e}"
 
 
 CASES: dict[str, Callable[[], tuple[bool, str]]] = {
@@ -120,6 +143,23 @@ CASES: dict[str, Callable[[], tuple[bool, str]]] = {
         for fp8 in (False, True)
     },
     **{f"silu, {tokens} x {width}": partial(silu_case, tokens, width) for tokens, width in ((1, 9728), (7, 96))},
+    **{
+        f"dense, {rows} rows, {k} x {n}, {columns or 'all'} at a time": partial(dense_case, rows, k, n, columns)
+        for rows, k, n, columns in [
+            (3, 256, 192, 128),
+            (5, 128, 128, None),
+            *((333, *shape, None) for shape in ((2560, 19456), (9728, 2560)) if DEVICE == "cuda"),
+        ]
+    },
+    **{
+        f"gemm, {rows} rows, {k} x {n}, {config or 'as configured'}": partial(gemm_case, rows, k, n, config)
+        for rows, k, n, config in [
+            (5, 256, 256, (4, 4, 4, 1, 4, False)),
+            (17, 512, 128, (2, 4, 8, 3, 4, True)),
+            (61, 384, 128, (1, 8, 8, 2, 3, False)),
+            *((rows - spare, k, n, None) for k, n, rows in gemm.CONFIGS for spare in (0, 3) if DEVICE == "cuda"),
+        ]
+    },
     **{
         f"gemv, {k} x {n}, {config or 'as configured'}": partial(gemv_case, k, n, config)
         for k, n, config in [

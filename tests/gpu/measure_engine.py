@@ -1,10 +1,13 @@
 """Start `hearth-engine serve` on a GPU and time it: one JSON line with seconds to ready, device memory, TTFT, TPOT.
 
-    python measure_engine.py NAME [HEARTH_SETTING=VALUE …] [--start-only] [--prompt TOKENS] [--drop-caches] [--stop]
+    python measure_engine.py NAME [HEARTH_SETTING=VALUE …] [--start-only] [--prompt TOKENS] [--drop-caches]
+                             [--faults kill,stop,cuda]
 
 Run it in the engine's environment; HEARTH_MODEL_DIR says which artifact. Load, after a short warm-up: 1, 16 and 64
 streams of 256 prompt and 256 answer tokens, then one prompt of 32,000 tokens. Memory is the whole device's, as
-nvidia-smi tells it, so nothing else may use the GPU. Not a test: CI has no GPU.
+nvidia-smi tells it, so nothing else may use the GPU. Each fault happens to the engine's own process, while nobody asks
+for anything: how long until the launcher ends, and how long does the next start take, as the container's restart policy
+would make it? Not a test: CI has no GPU.
 """
 
 import argparse
@@ -17,13 +20,16 @@ import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from pathlib import Path
 
 import aiohttp
 
-PORT = 8100
+from hearth_engine import hardware
+
+PORT = int(os.environ.get("HEARTH_ENGINE_PORT", "8100"))
 START_LIMIT = 240  # seconds; a first start compiles
 SEEN_IN_LOG = {
     "weights_load_s": r"Loading weights took ([\d.]+)",
@@ -37,12 +43,16 @@ SEEN_IN_LOG = {
 
 
 def device_mib() -> int:
-    query = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
-    return int(subprocess.check_output(query).split()[0])
+    return hardware.device_memory_used() // hardware.MIB
 
 
-async def stream(session: aiohttp.ClientSession, n_in: int, n_out: int, seed: int) -> tuple[float, float, int]:
-    """(TTFT in s, TPOT in s, answer tokens) of one streamed completion of `n_in` prompt tokens."""
+async def stream(
+    session: aiohttp.ClientSession, n_in: int, n_out: int, seed: int, port: int = PORT
+) -> tuple[float, float, int]:
+    """(TTFT in s, TPOT in s, answer tokens) of one streamed completion of `n_in` prompt tokens.
+
+    `seed` makes the prompt, and is the conversation that a router goes by.
+    """
     body = {
         "prompt": [(seed * 7919 + i * 31) % 4000 + 5 for i in range(n_in)],
         "max_tokens": n_out,
@@ -52,7 +62,8 @@ async def stream(session: aiohttp.ClientSession, n_in: int, n_out: int, seed: in
         "stream_options": {"include_usage": True},
     }
     start, first, last, tokens = time.time(), 0.0, 0.0, 0
-    async with session.post(f"http://127.0.0.1:{PORT}/v1/completions", json=body) as answer:
+    url, headers = f"http://127.0.0.1:{port}/v1/completions", {"X-Session-ID": f"s{seed}"}
+    async with session.post(url, json=body, headers=headers) as answer:
         answer.raise_for_status()
         async for line in answer.content:
             if line.startswith(b"data: {"):
@@ -66,6 +77,7 @@ async def stream(session: aiohttp.ClientSession, n_in: int, n_out: int, seed: in
 
 
 async def load(streams: int, n_in: int, n_out: int, seed: int) -> dict[str, float]:
+    """Medians, and tokens/s, of so many streams at once."""
     timeout, connector = aiohttp.ClientTimeout(total=120), aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
         start = time.time()
@@ -78,12 +90,12 @@ async def load(streams: int, n_in: int, n_out: int, seed: int) -> dict[str, floa
     }
 
 
-def first_token(engine: subprocess.Popen[bytes], start: float) -> float:
+def first_token(engine: subprocess.Popen[bytes], start: float, port: int = PORT) -> float:
     """Seconds from the process to its first token."""
     body = json.dumps({"prompt": [5, 6, 7], "max_tokens": 1}).encode()
     while time.time() - start < START_LIMIT and engine.poll() is None:
         request = urllib.request.Request(
-            f"http://127.0.0.1:{PORT}/v1/completions", body, {"Content-Type": "application/json"}
+            f"http://127.0.0.1:{port}/v1/completions", body, {"Content-Type": "application/json"}
         )
         try:
             urllib.request.urlopen(request, timeout=60).close()
@@ -94,18 +106,40 @@ def first_token(engine: subprocess.Popen[bytes], start: float) -> float:
     raise SystemExit("the engine did not become ready; see its log")
 
 
-def faults(engine: subprocess.Popen[bytes]) -> dict[str, object]:
-    """Stop the engine's own process: how long until the launcher ends, and with what status?"""
+# For every Python process that is started with it: an illegal access on the device, when the signal comes.
+BREAKS = """
+import signal
+
+def _break(*_):
+    import torch
+    torch.zeros(1, device="cuda")[torch.tensor([1 << 40], device="cuda")]
+
+signal.signal(signal.SIGUSR2, _break)
+"""
+FAULTS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP, "cuda": signal.SIGUSR2}
+
+
+def fault(engine: subprocess.Popen[bytes], kind: str) -> dict[str, object]:
+    """Let one happen: how long until the launcher ends, and with what status?"""
     names = {
         pid: Path(f"/proc/{pid}/comm").read_text().strip()
         for pid in map(int, filter(str.isdigit, os.listdir("/proc")))
         if os.path.exists(f"/proc/{pid}/stat") and session_of(pid) == session_of_child(engine.pid)
     }
     core = next(pid for pid, name in names.items() if name.startswith("VLLM::EngineCor"))
-    os.kill(core, signal.SIGSTOP)
+    os.kill(core, FAULTS[kind])
     began = time.time()
     status = engine.wait(120)
-    return {"stopped": names[core], "noticed_s": round(time.time() - began, 1), "status": status}
+    return {"to": names[core], "ended_after_s": round(time.time() - began, 1), "status": status}
+
+
+def seen_by_launcher(log: str, times: int) -> None:
+    """Return once the launcher has had a token of its own, and looks for silence: its log says so."""
+    for _ in range(600):
+        if len(re.findall(SEEN_IN_LOG["memory"], Path(log).read_text(errors="replace"))) >= times:
+            return
+        time.sleep(0.1)
+    raise SystemExit(f"the launcher has had no token; see {log}")
 
 
 def session_of(pid: int) -> int:
@@ -128,8 +162,11 @@ def main() -> None:
     parser.add_argument("--start-only", action="store_true", help="no load but one prompt")
     parser.add_argument("--prompt", type=int, default=32000, metavar="TOKENS", help="of the long prompt; 0: none")
     parser.add_argument("--drop-caches", action="store_true", help="read everything from the disk (needs root)")
-    parser.add_argument("--stop", action="store_true", help="send the engine's process SIGSTOP in the end")
+    parser.add_argument("--faults", default="", metavar="KIND,KIND", help="one after the other, of kill, stop and cuda")
     given = parser.parse_args()
+    kinds = list(filter(None, given.faults.split(",")))
+    if unknown := set(kinds) - FAULTS.keys():
+        parser.error(f"--faults: {', '.join(sorted(unknown))}: not one of {', '.join(FAULTS)}")
     fixed = {"HEARTH_DEVICE": "cuda", "HEARTH_ENGINE_PORT": str(PORT)}
     env = os.environ | dict(setting.split("=", 1) for setting in given.settings) | fixed
     path = f"/tmp/measure-{given.name}.log"
@@ -137,10 +174,17 @@ def main() -> None:
     if given.drop_caches:
         os.sync()
         Path("/proc/sys/vm/drop_caches").write_text("3")
+    if kinds:
+        breaks = Path(tempfile.mkdtemp())
+        (breaks / "sitecustomize.py").write_text(BREAKS)
+        env["PYTHONPATH"] = f"{breaks}:{env.get('PYTHONPATH', '')}"
     serve = [sys.executable, "-c", "from hearth_engine.cli import main; main()", "serve"]
-    start = time.time()
     with open(path, "wb") as log:
-        engine = subprocess.Popen(serve, env=env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+
+        def started() -> subprocess.Popen[bytes]:
+            return subprocess.Popen(serve, env=env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+
+        start, engine = time.time(), started()
         try:
             result["first_token_s"] = first_token(engine, start)
             result["mib_ready"] = device_mib()
@@ -152,8 +196,11 @@ def main() -> None:
             if given.prompt:
                 result[f"prompt_{given.prompt}"] = asyncio.run(load(1, given.prompt, 32, 77))
             result["mib_after"] = device_mib()
-            if given.stop:
-                result["fault"] = faults(engine)
+            for number, kind in enumerate(kinds):
+                seen_by_launcher(path, number + 1)
+                seen = fault(engine, kind)
+                start, engine = time.time(), started()
+                result[kind] = {**seen, "first_token_again_s": first_token(engine, start)}
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(engine.pid, signal.SIGTERM)

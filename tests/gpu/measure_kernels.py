@@ -1,4 +1,4 @@
-"""Times the kernels that read INT4 weights on this GPU: Machete, Marlin and, of one row, ours; a Markdown table.
+"""Times the kernels that read INT4 weights on this GPU: Machete, Marlin and ours; a Markdown table.
 
     python measure_kernels.py [ROWS …]
 
@@ -14,7 +14,8 @@ from vllm import _custom_ops as ops
 from vllm.model_executor.layers.quantization.utils import marlin_utils
 from vllm.scalar_type import scalar_types
 
-from hearth_engine import gemv
+from hearth_engine import dense, gemm, gemv
+from hearth_engine.memory import UNPACKED_ROWS
 
 SHAPES = {"qkv": (2560, 6144), "o": (4096, 2560), "gate_up": (2560, 19456), "down": (9728, 2560)}
 COLD = 200_000_000  # bytes of weights, beyond any L2
@@ -57,7 +58,7 @@ def measure(name: str, rows: list[int]) -> None:
         marlin_utils.marlin_make_empty(torch.device("cuda")),
         marlin_utils.marlin_make_workspace_new(torch.device("cuda", 0), 4),
     )
-    partial, counters = gemv.workspace(n, torch.device("cuda"))
+    for_gemv, for_gemm = gemv.workspace(torch.device("cuda")), gemm.workspace(torch.device("cuda"))
     for count in rows:
         x = torch.randn(count, k, device="cuda").to(torch.bfloat16)
 
@@ -67,21 +68,25 @@ def measure(name: str, rows: list[int]) -> None:
         def by_marlin(words: torch.Tensor, x: torch.Tensor = x) -> object:
             return marlin_utils.apply_gptq_marlin_linear(x, words, permuted, empty, locks, TYPE, n, k)
 
-        def by_gemv(words: torch.Tensor, x: torch.Tensor = x) -> object:
-            return gemv.gemv(x, words, permuted, n, partial, counters)
+        def by_ours(words: torch.Tensor, x: torch.Tensor = x) -> object:
+            if x.shape[0] == 1:
+                return gemv.gemv(x, words, permuted, n, *for_gemv)
+            if x.shape[0] <= gemm.MOST_ROWS:
+                return gemm.gemm(x, words, permuted, n, *for_gemm)
+            return dense.matmul(x, words, permuted, n)
 
         times = [
             microseconds([lambda words=words: by_machete(words) for words in machete]),
             microseconds([lambda words=words: by_marlin(words) for words in marlin]),
         ]
         own = ""
-        if count == 1 and (k, n) in gemv.CONFIGS:
-            own = f"{microseconds([lambda words=words: by_gemv(words) for words in marlin]):.1f}"
+        if count <= gemm.MOST_ROWS or count >= UNPACKED_ROWS:
+            own = f"{microseconds([lambda words=words: by_ours(words) for words in marlin]):.1f}"
         print(f"| {name} | {k} x {n} | {count} | {times[0]:.1f} | {times[1]:.1f} | {own} |", flush=True)
 
 
 def main() -> None:
-    rows = [int(word) for word in sys.argv[1:]] or [1, 16, 64, 128, 1024]
+    rows = [int(word) for word in sys.argv[1:]] or [1, 16, 64, 128, 1024, 2048]
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}\n")
     print("| matrix | k x n | rows | Machete | Marlin | hearth |\n| --- | --- | --- | --- | --- | --- |")
     for name in SHAPES:

@@ -5,7 +5,7 @@ from argparse import Namespace
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import httpx2
 import pytest
@@ -16,6 +16,7 @@ from uvicorn.lifespan.on import LifespanOn
 
 from hearth_engine.canary import KV_FACTOR, CanaryMiddleware
 from hearth_engine.plan import CANARY, kv_types
+from hearth_engine.settings import Settings
 from hearth_quantizer.manifest import Canary, Manifest
 
 PROMPTS = ((5, 6, 7, 8), (9, 10))
@@ -112,8 +113,9 @@ async def test_an_8_bit_kv_cache_may_differ_more(
     assert not await vllm.start()
 
 
-def test_every_8_bit_kv_type_of_a_plan_has_its_factor() -> None:
-    types = {kv.name for capability in ((8, 6), (8, 9), (9, 0)) for kv in kv_types(capability, "auto")}
+def test_every_kv_type_of_a_plan_has_its_factor() -> None:
+    wanted = get_args(Settings.model_fields["kv_cache_dtype"].annotation)
+    types = {kv.name for capability in ((8, 6), (8, 9), (9, 0)) for name in wanted for kv in kv_types(capability, name)}
     assert types - {"bfloat16"} == KV_FACTOR.keys()
 
 

@@ -28,7 +28,7 @@ def test_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         ("HEARTH_ENGINE_PORT", "70000", "less than or equal to 65535"),
         ("HEARTH_VRAM_BUDGET_GIB", "-1", "greater than 0"),
         ("HEARTH_DEVICE", "tpu", "'auto', 'cpu' or 'cuda'"),
-        ("HEARTH_KV_CACHE_DTYPE", "int3", "'auto', 'bfloat16', 'int8_per_token_head' or 'fp8'"),
+        ("HEARTH_KV_CACHE_DTYPE", "int3", "'auto', 'bfloat16', 'int8_per_token_head', 'fp8' or 'int4_per_token_head'"),
         ("HEARTH_SPECULATION", "suffix", "'off' or 'ngram'"),
         ("HEARTH_ENGINE_ARGS", "--seed 'x", "not a list of shell words"),
         ("HEARTH_ENGINE_ARGS", "seed 7", "must begin with a flag"),

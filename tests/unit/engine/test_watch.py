@@ -19,7 +19,8 @@ from hearth_engine import watch
 from hearth_engine.lean import PERMISSION
 from hearth_engine.watch import Look, works
 
-# argv: port, then what it does. `busy` answers no token request and counts on; `counts-nothing` neither.
+# argv: port, then what it does. `busy` answers no token request and counts on, `prefill` fills its cache meanwhile and
+# counts nothing; `deaf` does neither, `mute` not even give a first token.
 VLLM = """
 import http.server, itertools, os, signal, subprocess, sys, threading, time
 port, mode = int(sys.argv[1]), sys.argv[2]
@@ -30,9 +31,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(200); self.end_headers(); self.wfile.write(text.encode())
     def do_GET(self):
         count = next(steps) if mode == "busy" and tokens else len(tokens)
-        self.answer(f'# HELP\\nvllm:iteration_tokens_total_count{{engine="0"}} {count}.0\\nvllm:other 7\\n')
+        filled = next(steps) / 1e4 if mode == "prefill" else 0
+        self.answer(f'# HELP\\nvllm:iteration_tokens_total_count{{engine="0"}} {count}.0\\nvllm:other 7\\n'
+                    f'vllm:kv_cache_usage_perc{{engine="0"}} {filled}\\n')
     def do_POST(self):
-        if tokens and mode in ("busy", "deaf"):
+        if mode == "mute" or (tokens and mode in ("busy", "deaf", "prefill")):
             time.sleep(60)
         tokens.append(1)
         if mode == "crash" and len(tokens) > 2:
@@ -131,9 +134,21 @@ def stop_after(seconds: float) -> None:
     after(watch.ALIVE.exists, lambda: (time.sleep(seconds), os.kill(os.getpid(), signal.SIGTERM)))
 
 
-def test_a_busy_one_that_answers_no_token_goes_on(run: Callable[..., int]) -> None:
+@pytest.mark.parametrize("on_cpu", [False, True])
+def test_one_that_serves_and_gives_no_first_token_is_ended(
+    run: Callable[..., int], capfd: pytest.CaptureFixture[str], on_cpu: bool
+) -> None:
+    told: list[None] = []
+    assert run("mute", on_cpu=on_cpu, patience=0.4, at_first_token=lambda: told.append(None)) == 128 + signal.SIGKILL
+    assert "stands still and is ended" in capfd.readouterr().err
+    assert told == []
+
+
+@pytest.mark.parametrize("mode", ["busy", "prefill"])
+def test_a_busy_one_that_answers_no_token_goes_on(run: Callable[..., int], mode: str) -> None:
+    """A long prompt alone moves no counter of tokens until it is computed."""
     stop_after(2.5)
-    assert run("busy") == 0
+    assert run(mode) == 0
 
 
 def test_one_that_computes_goes_on_where_it_is_the_cpu(

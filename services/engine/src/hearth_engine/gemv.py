@@ -22,13 +22,14 @@ from triton.language.extra.cuda import gdc_wait
 TILE = 64  # columns
 GROUP = 128  # of k, with a scale of their own
 ROWS = tl.constexpr(8)  # of words in a group
-MOST_PARTS = 128  # partial sums of a column
 
 # (k, n) -> (groups a program takes at a time, programs that share a tile's k, warps), as measured on an H100. Programs
 # times groups divide a matrix's groups. Others are left to Marlin: there it is as fast, or nothing was measured.
 CONFIGS = {
-    (2560, 6144): (1, 10, 1),
-    (9728, 2560): (2, 19, 2),
+    (2560, 6144): (1, 20, 1),
+    (2560, 19456): (2, 10, 2),
+    (4096, 2560): (1, 32, 1),
+    (9728, 2560): (4, 19, 4),
 }
 
 
@@ -158,10 +159,11 @@ def _gemv(
         tl.store(counters + tile, 0)
 
 
-def workspace(n: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Partial sums and counters for every matrix of up to `n` columns, one call after the other. Nobody clears them."""
-    partial = torch.empty(MOST_PARTS * n, dtype=torch.float32, device=device)
-    return partial, torch.zeros(n // TILE, dtype=torch.int32, device=device)
+def workspace(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Partial sums and counters for every matrix of CONFIGS, one call after the other. Nobody clears them."""
+    sums = max(groups * programs * n for (_, n), (groups, programs, _) in CONFIGS.items())
+    tiles = max(n for _, n in CONFIGS) // TILE
+    return torch.empty(sums, dtype=torch.float32, device=device), torch.zeros(tiles, dtype=torch.int32, device=device)
 
 
 @functools.cache
@@ -170,10 +172,10 @@ def measured_on(device: torch.device) -> bool:
     return bool(torch.cuda.get_device_capability(device)[0] == 9)
 
 
-def suits(x: torch.Tensor, words: torch.Tensor, scales: torch.Tensor, k: int, n: int) -> bool:
-    """Whether it is the faster way for this matrix, and the shapes are those that it reads."""
+def reads(x: torch.Tensor, words: torch.Tensor, scales: torch.Tensor, k: int, n: int) -> bool:
+    """Whether types and layout are those above, on a device that was measured."""
     return (
-        (k, n) in CONFIGS
+        x.is_contiguous()
         and x.dtype == scales.dtype == torch.bfloat16
         and words.shape == (k // 16, 2 * n)
         and scales.shape == (k // GROUP, n)

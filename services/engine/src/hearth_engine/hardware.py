@@ -86,7 +86,7 @@ def detect(device: Literal["auto", "cpu", "cuda"]) -> Hardware:
 
 def detect_gpu() -> Gpu:
     """The first visible GPU."""
-    query = ["nvidia-smi", "--query-gpu=name,memory.total,compute_cap", "--format=csv,noheader,nounits"]
+    query = _nvidia_smi("name,memory.total,compute_cap")
     try:
         answer = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True).stdout  # noqa: S603
     except FileNotFoundError:
@@ -102,12 +102,19 @@ def detect_gpu() -> Gpu:
 
 def device_memory_used() -> int:
     """Bytes that all programs together hold of the first visible GPU. Raises HardwareError."""
-    query = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+    query = _nvidia_smi("memory.used")
     try:
         answer = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True).stdout  # noqa: S603
         return int(answer.split()[0]) * MIB
     except (OSError, subprocess.SubprocessError, ValueError, IndexError) as error:
         raise HardwareError(f"nvidia-smi does not tell the GPU's memory: {error}") from None
+
+
+def _nvidia_smi(fields: str) -> list[str]:
+    """Asks for the first GPU that CUDA shows this process; nvidia-smi itself does not look at the variable."""
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip()
+    chosen = [f"--id={first}"] if first else []
+    return ["nvidia-smi", *chosen, f"--query-gpu={fields}", "--format=csv,noheader,nounits"]
 
 
 def parse_nvidia_smi(answer: str) -> Gpu:

@@ -12,7 +12,8 @@ import torch
 import triton
 import triton.language as tl
 
-from hearth_engine import gemv
+from hearth_engine import dense, gemm, gemv
+from hearth_engine.memory import UNPACKED_ROWS
 
 
 @triton.jit
@@ -133,9 +134,17 @@ def install() -> None:
     from vllm.model_executor.kernels.linear.mixed_precision.marlin import MarlinLinearKernel
     from vllm.model_executor.layers.activation import SiluAndMul
     from vllm.model_executor.layers.attention.attention import _encode_layer_name, get_attention_context
+    from vllm.model_executor.layers.quantization.utils.marlin_utils import get_marlin_workspace
     from vllm.model_executor.layers.rotary_embedding.base import RotaryEmbedding
     from vllm.model_executor.models.qwen3 import Qwen3Attention
     from vllm.scalar_type import scalar_types
+
+    @functools.cache
+    def workspaces(device: torch.device) -> tuple[tuple[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
+        """Made with the first prompt that vLLM measures: not while a graph is captured. Marlin's own as well: it may be
+        asked for nothing while vLLM warms up, and afterwards vLLM lets nobody make one."""
+        get_marlin_workspace(device)
+        return gemv.workspace(device), gemm.workspace(device)
 
     attention_by_vllm = Qwen3Attention.forward
     activation_by_vllm = SiluAndMul.forward_cuda
@@ -173,19 +182,22 @@ def install() -> None:
         return activation_by_vllm(self, x)
 
     def matrix(self: Any, layer: Any, x: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-        workspace = _workspace(x.device)  # with the first prompt that vLLM measures: not while a graph is captured
+        for_gemv, for_gemm = workspaces(x.device)
         inputs, outputs = self.config.partition_weight_shape
         words, scales, _ = self._get_weight_params(layer)
-        alone = x.dim() == 2 and x.shape[0] == 1 and bias is None and self.config.weight_type == scalar_types.uint4b8
-        if alone and gemv.suits(x, words, scales, inputs, outputs):
-            return gemv.gemv(x, words, scales, outputs, *workspace)
+        ours = x.dim() == 2 and bias is None and self.config.weight_type == scalar_types.uint4b8
+        if ours and gemv.reads(x, words, scales, inputs, outputs):
+            rows = x.shape[0]
+            if rows == 1 and (inputs, outputs) in gemv.CONFIGS:
+                return gemv.gemv(x, words, scales, outputs, *for_gemv)
+            if not hasattr(layer, "suits_gemm"):
+                layer.suits_gemm = gemm.suits(scales)
+            if layer.suits_gemm and (inputs, outputs, gemm.bucket(rows)) in gemm.CONFIGS:
+                return gemm.gemm(x, words, scales, outputs, *for_gemm)
+            if rows >= UNPACKED_ROWS:
+                return dense.matmul(x, words, scales, outputs)
         return matrix_by_vllm(self, layer, x, bias)
 
     Qwen3Attention.forward = attention
     SiluAndMul.forward_cuda = activation
     MarlinLinearKernel.apply_weights = matrix
-
-
-@functools.cache
-def _workspace(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    return gemv.workspace(max(outputs for _, outputs in gemv.CONFIGS), device)

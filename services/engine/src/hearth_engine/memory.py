@@ -14,11 +14,13 @@ from hearth_quantizer.manifest import Manifest
 MIB = 2**20
 GIB = 2**30
 
-# From runs of a 4B INT4 model on an H100 (docs/benchmarks.md, "Engine on an H100"): 16 and 64 sequences, 1024 tokens a
-# step, after a prompt of 32,000 tokens, within 1 %. Other cards' contexts were not measured.
-CUDA_CONTEXT = 890 * MIB  # a bare context is 529; kernels, their libraries' workspaces, what PyTorch keeps of the start
+# From runs of a 4B INT4 model on an H100 (docs/benchmarks.md, "Memory"): 16 and 64 sequences, 256 to 2048 tokens a
+# step, after prompts of 32,000 and 65,000 tokens, within 0.5 %. Other cards' contexts were not measured.
+CUDA_CONTEXT = 875 * MIB  # a bare context is 529; kernels, their libraries' workspaces, what PyTorch keeps of the start
 GRAPH = 6 * MIB  # one captured batch size
 LOGITS_COPIES = 2  # float32, of what is sampled
+# Hopper multiplies steps of so many tokens by weights unpacked to 16 bit, so many bytes of them at a time (dense.py).
+UNPACKED_ROWS, UNPACKED_BYTES = 384, 48 * MIB
 # Resident memory of the API server and the engine process on the CPU, less weights and KV cache.
 CPU_PROCESSES = 1792 * MIB
 CPU_SPECULATION = 128 * MIB  # numba, which vLLM compiles its search with
@@ -54,6 +56,7 @@ class KvType(BaseModel):
     def bytes_per_token(self, manifest: Manifest) -> int:
         """Bytes of one token's keys and values in all layers."""
         bytes16 = manifest.kv_bytes_per_token
+        scales = manifest.model.layers * manifest.model.kv_heads * 2 * 4  # a float32 for each head's K and V
         match self.name:
             case "float32":
                 return bytes16 * 2
@@ -62,8 +65,9 @@ class KvType(BaseModel):
             case "fp8":
                 return bytes16 // 2
             case "int8_per_token_head":
-                scales = manifest.model.layers * manifest.model.kv_heads * 2 * 4  # a float32 for each head's K and V
                 return bytes16 // 2 + scales
+            case "int4_per_token_head":
+                return bytes16 // 4 + scales
             case other:
                 raise AssertionError(other)
 
@@ -106,19 +110,21 @@ def history(sequences: int, positions: int) -> Line:
     return Line(name="tokens", bytes=sequences * positions * 4, why=f"{sequences} requests of {positions}, to search")
 
 
-def on_gpu(manifest: Manifest, *, batched_tokens: int, sequences: int, graphs: int) -> list[Line]:
+def on_gpu(manifest: Manifest, *, batched_tokens: int, sequences: int, graphs: int, hopper: bool) -> list[Line]:
     """What a GPU holds besides weights and KV cache.
 
-    `sequences`: how many tokens a step samples. `graphs`: captured batch sizes.
+    `sequences`: how many tokens a step samples. `graphs`: captured batch sizes. `hopper`: compute capability 9.
     """
     model = manifest.model
     # The widest moment of a layer: gate and up projections, their product, and the residual beside it, at 16 bit.
     step = batched_tokens * (3 * model.intermediate_size + 4 * model.hidden_size) * 2
     sampling = sequences * model.vocab_size * 4 * LOGITS_COPIES
+    unpacked = Line(name="unpacked weights", bytes=UNPACKED_BYTES, why=f"steps of {UNPACKED_ROWS} tokens or more")
     return [
         Line(name="CUDA context", bytes=CUDA_CONTEXT, why="measured on an H100"),
         Line(name="activations", bytes=step + sampling, why=f"{batched_tokens} tokens a step, {sequences} sampled"),
         Line(name="CUDA graphs", bytes=graphs * GRAPH, why=f"{graphs} batch sizes"),
+        *([unpacked] if hopper and batched_tokens >= UNPACKED_ROWS else []),
     ]
 
 

@@ -90,6 +90,8 @@ def kv_types(capability: tuple[int, int], wanted: str) -> list[KvType]:
 
     `wanted` is one type's name, or `auto` for every type that the image can serve as it is.
     """
+    if wanted == "int4_per_token_head":  # half of the memory for some of the quality: nobody gets it unasked
+        return [KvType(name=wanted, backend="TRITON_ATTN")]
     bfloat16 = KvType(name="bfloat16", backend="FLASH_ATTN")
     int8 = KvType(name="int8_per_token_head", backend="TRITON_ATTN")
     if capability[0] == 9:
@@ -107,6 +109,9 @@ def _on_gpu(manifest: Manifest, settings: Settings, gpu: Gpu, context: int) -> P
             f"{gpu.name} has compute capability {_dotted(gpu.capability)}; "
             f"bfloat16 and the INT4 kernels need {_dotted(MIN_CAPABILITY)} or newer"
         )
+    hopper = gpu.capability[0] == 9
+    # Hopper computes a step of 1024 tokens in less time than Python takes to ask for it.
+    tokens = settings.max_num_batched_tokens or (2048 if hopper else 1024)
     sequences, block = settings.max_num_seqs or 64, 16
     budget = _gpu_budget(settings, gpu)
     # Each request brings its next token and what is proposed to follow it, and each of those is sampled.
@@ -114,7 +119,7 @@ def _on_gpu(manifest: Manifest, settings: Settings, gpu: Gpu, context: int) -> P
     step = 1 + NGRAM["num_speculative_tokens"] if speculates else 1
     sizes = [size * step for size in capture_sizes(sequences)]
     engine = memory.on_gpu(
-        manifest, batched_tokens=settings.max_num_batched_tokens, sequences=sequences * step, graphs=len(sizes)
+        manifest, batched_tokens=tokens, sequences=sequences * step, graphs=len(sizes), hopper=hopper
     )
     wanted, notes = settings.kv_cache_dtype, []
     types = kv_types(gpu.capability, wanted)
@@ -163,6 +168,7 @@ def _on_gpu(manifest: Manifest, settings: Settings, gpu: Gpu, context: int) -> P
         hardware=f"{gpu.name}, compute capability {_dotted(gpu.capability)}, {gib(gpu.memory_bytes)}",
         context=context,
         sequences=sequences,
+        tokens=tokens,
         block=block,
         budget=budget,
         overhead=[memory.weights(manifest), *by_context(context), *engine],
@@ -195,10 +201,12 @@ def _on_gpu(manifest: Manifest, settings: Settings, gpu: Gpu, context: int) -> P
         environment={
             "FLASHINFER_WORKSPACE_BASE": str(settings.cache_dir),
             "HEARTH_DEVICE": "cuda",
+            # Blocks of PyTorch's memory that grow: of those with a fixed size about 100 MiB lay idle.
+            "PYTORCH_ALLOC_CONF": "expandable_segments:True",
             "TORCHDYNAMO_DISABLE": "1",
             "TRITON_CACHE_DIR": str(settings.cache_dir / "triton"),
-            # vLLM prefers Machete on Hopper. Marlin decodes faster there, up to 32 streams; at 64 both are the same,
-            # and Machete reads prompts nearly twice as fast (docs/benchmarks.md, "Kernels").
+            # vLLM prefers Machete on Hopper. Our kernels read Marlin's layout, and are nearly as fast with prompts and
+            # faster with all else (docs/benchmarks.md, "Kernels"); elsewhere there is no Machete.
             "VLLM_DISABLED_KERNELS": "MacheteLinearKernel",
             # FlashInfer's sampler is compiled by nvcc at the first start, which an image without nvcc cannot do.
             "VLLM_USE_FLASHINFER_SAMPLER": "0",
@@ -241,7 +249,7 @@ def _on_cpu(manifest: Manifest, settings: Settings, cpu: Cpu, context: int) -> P
             f"vLLM's INT4 kernel needs AVX-512 ({', '.join(missing)} missing): the weights are unpacked to 32 bit, "
             f"{gib(weights[0].bytes)} in place of {gib(manifest.weights_bytes)}"
         )
-    sequences, block = settings.max_num_seqs or 16, 128
+    sequences, tokens, block = settings.max_num_seqs or 16, settings.max_num_batched_tokens or 1024, 128
     threads = settings.cpu_threads or cpu.cores
     overhead = [
         *weights,
@@ -273,6 +281,7 @@ def _on_cpu(manifest: Manifest, settings: Settings, cpu: Cpu, context: int) -> P
         hardware=f"{cpu.name}, {cpu.cores} cores, {gib(cpu.memory_bytes)}",
         context=context,
         sequences=sequences,
+        tokens=tokens,
         block=block,
         budget=cpu.memory_bytes,
         overhead=overhead,
@@ -304,6 +313,7 @@ def _plan(
     hardware: str,
     context: int,
     sequences: int,
+    tokens: int,
     block: int,
     budget: int,
     overhead: Sequence[Line],
@@ -336,7 +346,7 @@ def _plan(
             ("--dtype", dtype),
             ("--max-model-len", str(context)),
             ("--max-num-seqs", str(sequences)),
-            ("--max-num-batched-tokens", str(settings.max_num_batched_tokens)),
+            ("--max-num-batched-tokens", str(tokens)),
             ("--block-size", str(block)),
             ("--kv-cache-memory-bytes", str(fit.bytes)),
             ("--enable-prefix-caching",),

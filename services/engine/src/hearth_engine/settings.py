@@ -92,16 +92,17 @@ class Settings(BaseSettings):
     becomes KV cache. Default: 6, or what the card has less 1 GiB where that is smaller; a little more than 6 where the
     recipe's context fits in no KV type of the card."""
 
-    kv_cache_dtype: Literal["auto", "bfloat16", "int8_per_token_head", "fp8"] = "auto"
+    kv_cache_dtype: Literal["auto", "bfloat16", "int8_per_token_head", "fp8", "int4_per_token_head"] = "auto"
     """How keys and values are stored on a GPU. `auto` keeps 16 bit where the context fits that way, and otherwise takes
-    the best 8-bit type of the GPU. On the CPU they are as the model is computed."""
+    the best 8-bit type of the GPU. `int4_per_token_head` holds twice the context of 8 bit and reads long prompts much
+    more slowly. On the CPU they are as the model is computed."""
 
     max_num_seqs: int | None = Field(default=None, ge=1, le=1024)
     """Requests computed at the same time; more wait. Default: 64 on a GPU, 16 on the CPU."""
 
-    max_num_batched_tokens: int = Field(default=1024, ge=256, le=65536)
+    max_num_batched_tokens: int | None = Field(default=None, ge=256, le=65536)
     """Prompt tokens computed in one step. More shortens long prompts, lengthens the pauses of other answers meanwhile,
-    and takes memory."""
+    and takes memory. Default: 2048 on a GPU of compute capability 9, 1024 elsewhere."""
 
     speculation: Literal["off", "ngram"] = "off"
     """`ngram`: where the last tokens of an answer stand in its conversation already, the tokens that follow there are

@@ -25,8 +25,15 @@ from hearth_engine.lean import PERMISSION
 
 ALIVE = Path(tempfile.gettempdir()) / "hearth-engine.alive"  # its time is that of the last sign of life
 LOOK_EVERY = 10.0  # seconds; an idle engine is asked for a token as often
+FIRST_TOKEN = 4  # times as much patience until there is one: kernels may be compiled for it
 ANSWER_WITHIN = 4.0  # seconds, for counters as for one token of an engine that has nothing else to do
-_COUNTED = ("vllm:iteration_tokens_total_count", "vllm:generation_tokens_total", "vllm:prompt_tokens_total")
+# What moves with each step. The last does while a long prompt alone is computed, when the others stand still.
+_COUNTED = (
+    "vllm:iteration_tokens_total_count",
+    "vllm:generation_tokens_total",
+    "vllm:prompt_tokens_total",
+    "vllm:kv_cache_usage_perc",
+)
 # The control group's count of processes ended for want of memory, version 2 or 1.
 _OOM_EVENTS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
 
@@ -116,6 +123,7 @@ def _watch(
 ) -> float:  # fmt: skip
     """Returns when the child has ended (0), or has stood still for too long (for how many seconds)."""
     last, seen, due = Look(None, 0, False), 0.0, 0.0
+    before, served = last, 0.0  # until the first token: from when it serves, it has no reason to stand still
     while child.poll() is None:
         time.sleep(0.1)
         if time.monotonic() < due:
@@ -127,10 +135,16 @@ def _watch(
                 at_first_token()
             ALIVE.touch()
             last, seen, due = look, now, now + LOOK_EVERY
-        elif seen and now - seen > patience():
+            continue
+        if seen and now - seen > patience():
             return now - seen
-        else:  # it starts, or is silent
-            due = now + 1
+        if not seen and (served or look.counted is not None):
+            if not served or works(before, look, on_cpu=on_cpu):
+                served = now
+            elif now - served > FIRST_TOKEN * patience():
+                return now - served
+            before = look
+        due = now + 1
     return 0
 
 

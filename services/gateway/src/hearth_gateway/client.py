@@ -1,8 +1,7 @@
 """The client's side of a request: its body, and whether it is still there."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from types import TracebackType
 
 from starlette.types import Receive, Scope
 
@@ -37,13 +36,10 @@ class Bodies:
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
-    too_large = Problem(413, f"The body is larger than {limit} bytes.", code="body_too_large")
-    media_type = b""
-    for name, value in scope["headers"]:
-        if name == b"content-length" and int(value) > limit:  # the server has checked that these are digits
-            raise too_large
-        if name == b"content-type":
-            media_type = value.partition(b";")[0].strip().lower()
+    headers = dict(scope["headers"])
+    if int(headers.get(b"content-length", 0)) > limit:  # the server has checked that these are digits
+        raise _too_large(limit)
+    media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if media_type != b"application/json":  # anything else a web page may send without asking the browser first
         raise Problem(415, "Content-Type should be application/json.", code="unsupported_media_type")
     chunks: list[bytes] = []
@@ -54,33 +50,41 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
             raise ClientGone
         chunk = message.get("body", b"")
         if (size := size + len(chunk)) > limit:
-            raise too_large
+            raise _too_large(limit)
         if not message.get("more_body"):
             return b"".join([*chunks, chunk]) if chunks else chunk
         chunks.append(chunk)
 
 
-@asynccontextmanager
-async def while_connected(receive: Receive) -> AsyncIterator[None]:
-    """Cancel the block when the client goes away, and raise ClientGone."""
-    task = asyncio.current_task()
-    assert task is not None
-    gone = False
+def _too_large(limit: int) -> Problem:
+    return Problem(413, f"The body is larger than {limit} bytes.", code="body_too_large")
 
-    async def watch() -> None:
-        nonlocal gone
-        while (await receive())["type"] != "http.disconnect":
+
+class while_connected:  # noqa: N801 - read as a statement
+    """Cancel the block when the client goes away, and raise ClientGone.
+
+    A class and not a generator, which asyncio would keep account of: every request enters."""
+
+    __slots__ = ("_gone", "_receive", "_task", "_watcher")
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive, self._gone = receive, False
+
+    async def __aenter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task, self._watcher = task, asyncio.create_task(self._watch())
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._watcher.cancel()
+        if self._gone and kind is asyncio.CancelledError:
+            self._task.uncancel()
+            raise ClientGone from None
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
             pass
-        gone = True
-        task.cancel()
-
-    watcher = asyncio.create_task(watch())
-    try:
-        yield
-    except asyncio.CancelledError:
-        if not gone:
-            raise
-        task.uncancel()
-        raise ClientGone from None
-    finally:
-        watcher.cancel()
+        self._gone = True
+        self._task.cancel()

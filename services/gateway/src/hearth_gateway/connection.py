@@ -24,6 +24,7 @@ class Connection(HttpToolsProtocol):
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
         self._timer: asyncio.TimerHandle | None = None
+        self._arriving = True
         self._in_head = False
         self._head = 0
         self._refused = _NO_REQUEST
@@ -38,6 +39,8 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        if self._arriving and self._timer is None:  # most requests come whole, and need none
+            self._start_timer()
         if self._in_head:
             self._head += len(data)
             if self._head > LARGEST_HEAD:
@@ -45,8 +48,8 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_head, self._head = True, 0
-        self._start_timer()
+        self._arriving, self._in_head, self._head = True, True, 0
+        self._stop_timer()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_head:  # else it is a trailer
@@ -63,18 +66,19 @@ class Connection(HttpToolsProtocol):
             self.cycle.keep_alive = False  # we stay with HTTP/1.1, and the parser reads no further
 
     def _problem(self, upgrade: bool) -> Problem | None:
-        if len(self.url) + sum(len(name) + len(value) + _AROUND for name, value in self.headers) > LARGEST_HEAD:
-            return _TOO_LARGE
         if self.parser.get_http_version() not in ("1.0", "1.1"):
             return _NO_REQUEST
+        size = len(self.url)
         for name, value in self.headers:
+            size += len(name) + len(value) + _AROUND
             if name == b"transfer-encoding" and value.strip().lower() != b"chunked":
                 return Problem(501, "Transfer-Encoding should be chunked.", code="unsupported_transfer_encoding")
             if upgrade and name in (b"transfer-encoding", b"content-length") and value != b"0":
                 return Problem(400, "A request with a body cannot upgrade the connection.", code="unsupported_upgrade")
-        return None
+        return _TOO_LARGE if size > LARGEST_HEAD else None
 
     def on_message_complete(self) -> None:
+        self._arriving = False
         self._stop_timer()
         super().on_message_complete()
 

@@ -5,8 +5,8 @@ Plain ASGI, because a stream passes here chunk by chunk.
 
 import logging
 import re
-import secrets
 from collections.abc import Awaitable, Collection, Mapping
+from os import urandom
 from time import monotonic
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -62,7 +62,7 @@ class Door:
                 length = int(value)  # the server has checked that these are digits
             elif name == b"transfer-encoding":
                 length = self._bodies.largest
-        request_id = request_id or secrets.token_hex(16).encode()
+        request_id = request_id or urandom(16).hex().encode()
         state = scope.setdefault("state", {})
         state["request_id"], state["key"] = request_id.decode(), ""
         REQUEST_ID.set(state["request_id"])

@@ -152,15 +152,16 @@ class Relay:
                     chunk, held = chunk[:cut], chunk[cut:]
                     if not chunk:
                         continue
-                if not last:
+                if first := not last:
                     await send(_head(answer))
-                    self._first_byte.observe(monotonic() - exchange.started)
                 before, last = last, chunk
                 if not chunk.startswith(b'data: {"error"'):
                     produced_token()
                 if self._count_all:
                     exchange.slot.tokens += chunk.count(b"data: ")
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                if first:
+                    self._first_byte.observe(monotonic() - exchange.started)
             if not (before + last + held).rstrip().endswith(_DONE):
                 raise aiohttp.ClientPayloadError("it ended without [DONE]")  # cut, however politely
         except (aiohttp.ClientError, OSError) as error:
@@ -205,9 +206,8 @@ def headers_for_engine(scope: Scope, given: Mapping[str, Any], messages: Any) ->
     """Of all that the client sent, the engine's side gets these: its `Authorization`, cookies and the like end here.
     `given`, `messages`: the request and its whole conversation, as `session_id` wants them."""
     state = scope["state"]
-    named = next((value for name, value in scope["headers"] if name == HEADER), None)
     return {
         "content-type": "application/json",
         "x-request-id": state["request_id"],
-        HEADER.decode(): session_id(named, given, messages, state["key"]),
+        HEADER.decode(): session_id(dict(scope["headers"]).get(HEADER), given, messages, state["key"]),
     }

@@ -40,7 +40,7 @@ def session_id(header: bytes | None, given: Mapping[str, Any], messages: Any, ke
         _add(digest, "prompt", prompt[:_MOST_PROMPT] if isinstance(prompt, str) else "")
         return digest.hexdigest()
     for message in messages:
-        if not isinstance(message, Mapping):
+        if not isinstance(message, dict):
             break
         role = message.get("role")
         leading = role in _LEADING if isinstance(role, str) else False
@@ -58,6 +58,6 @@ def _add(digest: blake2b, what: str, text: str) -> None:
 def _text(content: Any) -> str:
     """What of a message's content counts: the same whether a client sends a string or one part of text."""
     if isinstance(content, list):
-        texts = (part.get("text") if isinstance(part, Mapping) else part for part in content)
+        texts = (part.get("text") if isinstance(part, dict) else part for part in content)
         content = "".join(text[:_MOST_TEXT] for text in texts if isinstance(text, str))
     return content[:_MOST_TEXT] if isinstance(content, str) else ""
