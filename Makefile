@@ -128,7 +128,7 @@ e2e: .venv/ready ## build the images, start the cpu profile, talk to it
 	@$(engine); .venv/bin/pytest -q tests/e2e --timeout 900 --session-timeout 4300 --maxfail 10 --durations 20
 
 ship: .venv/ready ## registry and signatures, bundle without a network, another model under load, power cuts; writes reports/ship.json
-	@$(engine); docker/provide-signing.sh; .venv/bin/pytest -q tests/ship --timeout 900 --session-timeout 3600 --maxfail 10 --durations 20
+	@$(engine); docker/provide-signing.sh; .venv/bin/pytest -q tests/ship --timeout 900 --session-timeout 4500 --maxfail 10 --durations 20
 
 soak: .venv/ready ## 1000 streams for five minutes while clients leave, the engine restarts and tools die; STREAMS, MINUTES
 	@.venv/bin/python -m tests.soak.soak --streams $(or $(STREAMS),1000) --minutes $(or $(MINUTES),5)

@@ -25,7 +25,7 @@ print(int(sum(float(line.split()[-1]) for line in lines if line.startswith(('vll
 }
 
 roll() {
-    local service=$1 url=$2 since=$SECONDS
+    local service=$1 url=$2 since=$SECONDS said
     if [ -n "$(docker compose ps --quiet "$service")" ]; then
         [[ $(router GET /list_workers) != *"$url"* ]] || router POST "/remove_worker?url=$url" >/dev/null
         say "$service gets nothing more; waiting for what it is answering"
@@ -35,8 +35,11 @@ roll() {
             sleep 0.5
         done
     fi
-    docker compose up --detach --no-build --no-deps --force-recreate --wait --wait-timeout "${HEARTH_START_TIMEOUT:-600}" "$service" >/dev/null 2>&1 ||
-        { docker compose logs --no-log-prefix --tail 30 "$service" >&2; die "$service does not start: the others go on, its last lines stand above"; }
+    said=$(docker compose up --detach --no-build --no-deps --force-recreate --wait --wait-timeout "${HEARTH_START_TIMEOUT:-600}" "$service" 2>&1) || {
+        docker compose logs --no-log-prefix --tail 30 "$service" >&2
+        tail -n 5 <<<"$said" >&2  # it may be the old one that does not end
+        die "$service does not start: the others go on, its last lines and Compose's stand above"
+    }
     router POST "/add_worker?url=$url" >/dev/null
     say "$service is back"
 }

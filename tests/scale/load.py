@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 from typing import Any
 
 import requests
@@ -69,11 +70,10 @@ class Load:
         """How many answers came whole that were asked for after a moment."""
         return sum(seen.end is End.WHOLE and seen.began > moment for seen in list(self.seen))
 
-    def gap(self, moment: float, seconds: float = 30) -> float:
-        """The longest time without a first event anywhere, from a moment on for so long, in seconds."""
-        until = moment + seconds
-        first = sorted(s.first for s in self.seen if s.first and moment < s.first < until)
-        return max((after - before for before, after in zip([moment, *first], first, strict=False)), default=seconds)
+    def gap(self, since: float = 0, until: float = float("inf")) -> float:
+        """The longest time without a first event anywhere, in seconds."""
+        first = sorted(s.first for s in self.seen if s.first and since < s.first < until)
+        return max((after - before for before, after in pairwise([since, *first] if since else first)), default=0)
 
     def wait(self, since: float = 0, until: float = float("inf")) -> float:
         """The longest that one client waited for its first event, of those that ended then, in seconds."""

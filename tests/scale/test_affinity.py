@@ -104,3 +104,13 @@ def test_a_response_and_what_follows_it_go_to_one_engine_whichever_gateway_is_as
         previous = answer.json()["id"]
     after = scale.routed()
     assert sorted(after[engine] - before[engine] for engine in ENGINES) == [0, 4]
+
+
+def test_no_engine_is_bound_to_a_core(scale: Scale) -> None:
+    """Both would be bound to the same one."""
+    for engine in ENGINES:
+        code, out = scale.container(engine).exec_run(
+            ["sh", "-c", "grep -h Cpus_allowed_list /proc/[0-9]*/task/*/status | sort -u"]
+        )
+        assert code == 0, out.decode()
+        assert len(out.splitlines()) == 1, out.decode()  # grep itself may use all that the container may

@@ -34,7 +34,9 @@ def takes_traffic(scale: Scale, engine: str, figures: dict[str, Any], name: str)
 def summary(load: Load, moment: float) -> dict[str, Any]:
     return {
         **{end.value: load.counted[end] for end in End},
-        "no first event anywhere, s": round(load.gap(moment), 2),
+        "no first event anywhere, s": {
+            "before": round(load.gap(until=moment), 2), "after": round(load.gap(moment, moment + 30), 2),
+        },
         "longest wait for a first event, s": {
             "before": round(load.wait(until=moment), 2), "after": round(load.wait(since=moment), 2),
         },

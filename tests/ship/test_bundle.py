@@ -100,7 +100,7 @@ def a_layer(folder: Path) -> Path:
     return max(blobs(folder, GATEWAY), key=lambda path: path.stat().st_size)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("dist")
     yield folder
@@ -113,7 +113,7 @@ def finished_layers(dist: Path) -> dict[Path, int]:
     return {path: stat.st_mtime_ns for path, stat in found.items() if stat.st_size > 10**6}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def killed(dist: Path) -> Killed:
     began, kept = time.monotonic(), dist / ".work/blobs"
     kill_when(make_bundle(dist), lambda: bool(finished_layers(dist)) and any(kept.glob("*.partial")))
@@ -121,7 +121,7 @@ def killed(dist: Path) -> Killed:
     return Killed({path.name for path in dist.iterdir()}, finished_layers(dist), seconds)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def bundle(dist: Path, killed: Killed, figures: dict[str, Any]) -> Bundle:
     began = time.monotonic()
     finish(make_bundle(dist))
@@ -137,13 +137,13 @@ def bundle(dist: Path, killed: Killed, figures: dict[str, Any]) -> Bundle:
     return bundle
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecondEngine]:
     with second_engine(tmp_path_factory.mktemp("offline")) as engine:
         yield engine
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A PATH with nothing but bash, coreutils, tar and docker."""
     folder = tmp_path_factory.mktemp("bare")
@@ -157,7 +157,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
 Install = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def install(offline: SecondEngine, bare: Path) -> Install:
     def run(folder: Path, *options: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         return offline.run("env", f"PATH={bare}", str(folder / "install.sh"), *options, check=check)
@@ -318,7 +318,7 @@ class Installation:
         return self.engine.run("docker", "inspect", "-f", "{{.Image}}", container).stdout.strip()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def installed(
     bundle: Bundle,
     offline: SecondEngine,
@@ -366,7 +366,7 @@ def test_installed_again_it_loads_nothing_and_disturbs_nothing(
     assert not (installation.folder / "backups").exists()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def next_bundle(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The next version's, unpacked: another gateway, another config, the same engine."""
     folder = tmp_path_factory.mktemp("next")
@@ -438,7 +438,11 @@ def test_a_stopped_installer_can_be_run_again(
 ) -> None:
     """In an engine with containerd's store, where images have other ids."""
     with second_engine(tmp_path_factory.mktemp("stopped"), containerd_store=True) as engine:
-        command = ["env", f"PATH={bare}", bundle.folder / "install.sh", "--dir", tmp_path / "hearth", "--no-start"]
+        # Who runs these tests in the background has SIGINT ignored, and so would the installer.
+        command = [
+            *("env", "--default-signal=INT", f"PATH={bare}"),
+            *(bundle.folder / "install.sh", "--dir", tmp_path / "hearth", "--no-start"),
+        ]
         installing = subprocess.Popen(
             engine.command(*map(str, command)), stderr=subprocess.PIPE, text=True, start_new_session=True
         )

@@ -34,7 +34,9 @@ class PoweredMachine(Machine):
     def ask(self, text: str = "What is the capital of France?", timeout: float = 120) -> str:
         body = {"model": "qwen3-4b-gptq", "messages": [{"role": "user", "content": text}]}
         answer = self.run(sys.executable, "-c", ASK, self.url, json.dumps(body)).stdout
-        return str(json.loads(answer)["choices"][0]["message"]["content"])
+        content = str(json.loads(answer)["choices"][0]["message"]["content"])
+        assert content, answer
+        return content
 
     def serves(self) -> bool:
         body = json.dumps({"model": "qwen3-4b-gptq", "messages": [{"role": "user", "content": "Hello!"}]})
