@@ -91,13 +91,13 @@ def test_a_swap_and_the_way_back_under_load(machine: Machine, way: str) -> None:
 @pytest.fixture(scope="module")
 def bad(engine_client: docker.DockerClient) -> Iterator[Callable[[str, str], str]]:  # noqa: F811
     """Makes the image of a model that is not what it should be."""
-    made = []
+    made = set()
 
     def make(name: str, lines: str) -> str:
         dockerfile = f"FROM {IMAGE.format(FIRST)}\n{lines}\n"
         tag = IMAGE.format(name)
         subprocess.run(["docker", "build", "-q", "-t", tag, "-"], input=dockerfile, text=True, check=True)
-        made.append(tag)
+        made.add(tag)
         return name
 
     yield make
