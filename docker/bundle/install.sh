@@ -30,7 +30,8 @@ while [ $# -gt 0 ]; do
 done
 loading=
 trap '[ -z "$loading" ] || kill "$loading" 2>/dev/null || true' EXIT   # a background process hears no Ctrl-C
-trap 'echo >&2; say "stopped; running it again goes on"; exit 130' INT TERM
+# By a process of its own: a printf that is interrupted by another loses the other's text.
+trap '(echo >&2; say "stopped; running it again goes on"); exit 130' INT TERM
 
 # at_least VERSION MAJOR MINOR
 at_least() {
