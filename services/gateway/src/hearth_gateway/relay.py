@@ -138,8 +138,8 @@ class Relay:
         """Pass on what has arrived, as soon as it has, up to its last newline. So when the engine breaks off within
         an event, the client has whole lines before the error event that follows.
 
-        The head waits for the first bytes: they leave in one write, and an engine that fails before them is still
-        answered with a status that clients retry."""
+        The head waits for the first bytes: an engine that fails before them is still answered with a status that
+        clients retry."""
         read, produced_token, record = answer.content.readany, self._engine.produced_token, exchange.record.part
         held = before = last = b""
         try:
