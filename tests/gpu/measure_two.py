@@ -103,7 +103,6 @@ def load(engines: int, streams: int, seed: int) -> dict[str, float]:
 
 async def one_token(port: int, seed: int) -> float:
     """Milliseconds of an answer of one token."""
-    start = time.perf_counter()
     async with aiohttp.ClientSession() as session:
         await stream(session, 32, 1, seed, port)  # its connection
         start = time.perf_counter()
@@ -116,6 +115,8 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=64, help="for each engine")
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
+    if given.streams < CLIENTS or given.streams % CLIENTS or given.rounds < 1:
+        parser.error(f"--streams is a multiple of {CLIENTS}, --rounds at least 1")
     with contextlib.ExitStack() as running:
         start = time.time()
         engines = [running.enter_context(engine(number)) for number in range(len(ENGINES))]

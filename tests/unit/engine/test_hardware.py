@@ -106,6 +106,17 @@ def test_auto_takes_the_gpu(nvidia_smi: Path) -> None:
     assert hardware.detect("auto") == Gpu(name="NVIDIA L4", memory_bytes=23034 * MIB, capability=(8, 9))
 
 
+@pytest.mark.parametrize(
+    ("visible", "asked"), [("", ""), ("1", "--id=1"), ("1,0", "--id=1"), ("GPU-7f,0", "--id=GPU-7f"), ("MIG-7f", "")]
+)
+def test_the_first_gpu_is_the_first_that_cuda_shows(
+    nvidia_smi: Path, monkeypatch: pytest.MonkeyPatch, visible: str, asked: str
+) -> None:
+    nvidia_smi.write_text("#!/bin/sh\ncase $1 in --id=*) name=$1 ;; *) name=all ;; esac\necho $name, 23034, 8.9\n")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert hardware.detect_gpu().name == (asked or "all")
+
+
 def test_cpu_ignores_the_gpu(nvidia_smi: Path) -> None:
     assert hardware.detect("cpu").kind == "cpu"
 

@@ -113,7 +113,7 @@ def device_memory_used() -> int:
 def _nvidia_smi(fields: str) -> list[str]:
     """Asks for the first GPU that CUDA shows this process; nvidia-smi itself does not look at the variable."""
     first = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip()
-    chosen = [f"--id={first}"] if first else []
+    chosen = [f"--id={first}"] if first and not first.startswith("MIG-") else []  # of a part it tells nothing by id
     return ["nvidia-smi", *chosen, f"--query-gpu={fields}", "--format=csv,noheader,nounits"]
 
 

@@ -35,8 +35,9 @@ class NoGpu:
 
 
 def main() -> None:
-    (folder,) = sys.argv[1:]
-    os.environ["TRITON_CACHE_DIR"] = folder
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m hearth_engine.precompile FOLDER")
+    os.environ["TRITON_CACHE_DIR"] = sys.argv[1]
     driver.set_active(NoGpu())
     # Called as they are at work, on tensors without memory; compiled, but not started.
     for kernel in (gemv._gemv, gemm._gemm, dense._unpack):
