@@ -73,7 +73,8 @@ class Load:
     def gap(self, since: float = 0, until: float = float("inf")) -> float:
         """The longest time without a first event anywhere, in seconds."""
         first = sorted(s.first for s in self.seen if s.first and since < s.first < until)
-        return max((after - before for before, after in pairwise([since, *first] if since else first)), default=0)
+        none = until - since if since else 0  # nothing came at all
+        return max((after - before for before, after in pairwise([since, *first] if since else first)), default=none)
 
     def wait(self, since: float = 0, until: float = float("inf")) -> float:
         """The longest that one client waited for its first event, of those that ended then, in seconds."""
