@@ -44,10 +44,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
             os.kill(os.getpid(), signal.SIGKILL)
         if mode == "stopped" and len(tokens) > 2:
             os.kill(os.getpid(), signal.SIGSTOP)
+        if mode == "maimed" and len(tokens) > 2:  # and the rest of it goes on
+            os.kill(part.pid, signal.SIGSTOP)
         self.answer("{}")
         if mode == "burns":  # from its first token on it computes and answers nothing
             threading.Timer(0.2, lambda: (server.shutdown(), burn())).start()
     def log_message(self, *_): pass
+if mode == "maimed":
+    part = subprocess.Popen(["sleep", "60"])
 if mode == "helper":
     helper = subprocess.Popen(["sleep", "60"])
     print(helper.pid, file=open(sys.argv[3], "w"), flush=True)
@@ -118,12 +122,12 @@ def test_a_kill_for_want_of_memory_is_named(
     assert "SIGKILL, out of memory" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("mode", ["stopped", "deaf"])
+@pytest.mark.parametrize("mode", ["stopped", "deaf", "maimed"])
 @pytest.mark.parametrize("on_cpu", [False, True])
 def test_one_that_stands_still_is_ended(
     run: Callable[..., int], capfd: pytest.CaptureFixture[str], mode: str, on_cpu: bool
 ) -> None:
-    """Whether its whole process stands still or only what computes."""
+    """Whether its whole process stands still, only what computes, or one process of several."""
     assert run(mode, on_cpu=on_cpu) == 128 + signal.SIGKILL
     assert "stands still and is ended (HEARTH_HANG_SECONDS)" in capfd.readouterr().err
     assert not watch.ALIVE.exists()

@@ -157,7 +157,13 @@ class Engine:
     session: int
 
     def look(self, last: Look) -> Look:
-        """Ask for the counters, and for a token where they stand still: a busy engine gets no extra work."""
+        """Ask for the counters, and for a token where they stand still: a busy engine gets no extra work.
+
+        Of several processes that answer, one may be stopped while the others go on: then nothing moves.
+        """
+        cpu, stopped = _processes(self.session)
+        if stopped:
+            return Look(last.counted, last.cpu, False)
         counted, token = None, False
         try:
             counted = self._counted()
@@ -165,7 +171,7 @@ class Engine:
                 counted, token = self._counted(), True  # so that the next look does not take this token for work
         except (OSError, ValueError, http.client.HTTPException):
             pass
-        return Look(counted, _cpu_seconds(self.session), token)
+        return Look(counted, cpu, token)
 
     def _counted(self) -> float:
         with urllib.request.urlopen(f"{self.url}/metrics", timeout=ANSWER_WITHIN) as answer:  # noqa: S310
@@ -185,15 +191,19 @@ class Engine:
             return False
 
 
-def _cpu_seconds(session: int) -> float:
-    """CPU time of all processes of a session (proc(5): fields 6, 14 and 15 of stat, times in clock ticks)."""
-    ticks = 0
+def _processes(session: int) -> tuple[float, bool]:
+    """CPU seconds of all processes of a session, and whether one is stopped by a signal.
+
+    proc(5): fields 3, 6, 14 and 15 of stat; times are in clock ticks.
+    """
+    ticks, stopped = 0, False
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):  # it has ended
             fields = path.read_text().rpartition(")")[2].split()
             if int(fields[3]) == session:
                 ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
+                stopped |= fields[0] == "T"
+    return ticks / os.sysconf("SC_CLK_TCK"), stopped
 
 
 def _oom_kills() -> int:
