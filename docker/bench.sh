@@ -23,7 +23,7 @@ source=$("${run[@]}" --user "$(id -u):$(id -g)" --volume "$PWD/weights:/weights"
 
 say "measuring $recipe, 16 bit from $source: some minutes"
 settings=()
-for name in CONTEXT_LENGTH MAX_NUM_SEQS MAX_NUM_BATCHED_TOKENS SPECULATION ENGINE_ARGS VRAM_BUDGET_GIB KV_CACHE_DTYPE CPU_THREADS; do
+for name in CONTEXT_LENGTH MAX_NUM_SEQS MAX_NUM_BATCHED_TOKENS SPECULATION ENGINE_ARGS VRAM_BUDGET_GIB KV_CACHE_DTYPE API_SERVERS CPU_THREADS; do
     settings+=(--env "HEARTH_$name")
 done
 "${run[@]}" "${device[@]}" "${settings[@]}" --network none --shm-size 1g --volume "$PWD/weights:/weights:ro" \

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from hearth_engine.graphs import decode_sizes, prompt_sizes
 from hearth_engine.hardware import CARDS, Cpu, Gpu
 from hearth_engine.memory import GIB, LOGITS_COPIES, KvType, OverBudgetError, judge
-from hearth_engine.plan import CANARY, Plan, PlanError, capture_sizes, plan
+from hearth_engine.plan import CANARY, Plan, PlanError, plan
 from hearth_engine.settings import Settings
 from hearth_quantizer.manifest import Canary, Manifest
 from hearth_quantizer.recipe import Serving
@@ -87,20 +88,10 @@ def test_32k_context_stays_within_6_gib_or_nearly(qwen3_4b: Manifest, settings: 
 
 @pytest.mark.parametrize(
     ("settings", "kv_tokens", "held_mib"),
-    # What nvidia-smi said after a prompt of 32,000 tokens, or 65,000 (docs/benchmarks.md, "Memory").
+    # What nvidia-smi said after a prompt of 32,000 tokens (docs/benchmarks.md, "Memory").
     [
-        (Settings(), 33_024, 6091),
-        (Settings(max_num_seqs=16, max_num_batched_tokens=256), 33_280, 5841),
-        (
-            Settings(
-                max_num_seqs=16,
-                max_num_batched_tokens=1024,
-                context_length=65_536,
-                kv_cache_dtype="int4_per_token_head",
-            ),
-            66_480,
-            6081,
-        ),
+        (Settings(), 33_904, 6149),
+        (Settings(max_num_seqs=8, max_num_batched_tokens=256), 32_864, 5697),
     ],
 )
 def test_the_memory_model_predicts_what_the_h100_held(
@@ -118,13 +109,58 @@ def test_the_memory_model_predicts_what_the_h100_held(
     [(1, [1]), (3, [1, 2, 3]), (16, [1, 2, 4, 8, 16]), (20, [1, 2, 4, 8, 16, 20]), (24, [1, 2, 4, 8, 16, 24])],
 )
 def test_every_decode_batch_has_a_graph(sequences: int, sizes: list[int]) -> None:
-    assert capture_sizes(sequences) == sizes
+    assert decode_sizes(sequences) == sizes
+
+
+@pytest.mark.parametrize(
+    ("sequences", "tokens", "sizes"),
+    [
+        (64, 2048, [64, 128, 256, 512, 768, 1024, 1536, 2048]),
+        (64, 8192, [64, 128, 256, 512, 768, 1024, 1536, 2048]),
+        (200, 1000, [256, 512, 768, 1000]),
+        (8, 512, [64, 128, 256, 512]),
+        (8, 511, []),
+        (600, 600, [600]),
+    ],
+)
+def test_steps_with_prompts_have_graphs(sequences: int, tokens: int, sizes: list[int]) -> None:
+    assert prompt_sizes(sequences, tokens) == sizes
+
+
+@pytest.mark.parametrize(
+    ("settings", "mode"),
+    [
+        (Settings(), "FULL_AND_PIECEWISE"),
+        (Settings(speculation="ngram"), "FULL_DECODE_ONLY"),
+        (Settings(kv_cache_dtype="int8_per_token_head"), "FULL_DECODE_ONLY"),
+        (Settings(max_num_batched_tokens=256), "FULL_DECODE_ONLY"),
+    ],
+)
+def test_prompts_have_graphs_where_they_were_measured(qwen3_4b: Manifest, settings: Settings, mode: str) -> None:
+    """Elsewhere vLLM is not told to break graphs at attention."""
+    decided = plan(qwen3_4b, settings, CARDS["h100-80g"])
+    assert json.loads(flag(decided, "--compilation-config"))["cudagraph_mode"] == mode
+    assert ("VLLM_USE_BREAKABLE_CUDAGRAPH" in decided.environment) == (mode == "FULL_AND_PIECEWISE")
+    elsewhere = plan(qwen3_4b, settings, CARDS["rtx-4090-24g"])
+    assert "VLLM_USE_BREAKABLE_CUDAGRAPH" not in elsewhere.environment
+
+
+@pytest.mark.parametrize(("servers", "processes"), [(None, "0"), (1, "0"), (3, "1")])
+def test_several_servers_need_the_engine_in_a_process_of_its_own(
+    tiny: Manifest, cpu: Cpu, servers: int | None, processes: str
+) -> None:
+    decided = plan(tiny, Settings(api_servers=servers), cpu)
+    assert decided.environment["VLLM_ENABLE_V1_MULTIPROCESSING"] == processes
+    assert (("--api-server-count", "3") in decided.flags) == (servers == 3)
 
 
 def test_with_speculation_a_step_has_several_tokens_of_each_request(qwen3_4b: Manifest) -> None:
     """Each is sampled, and a graph's size is counted in tokens."""
     card = CARDS["h100-80g"]
-    plain, ngram = (plan(qwen3_4b, Settings(speculation=way, max_num_seqs=4), card) for way in ("off", "ngram"))
+    plain, ngram = (
+        plan(qwen3_4b, Settings(speculation=way, max_num_seqs=4, max_num_batched_tokens=256), card)
+        for way in ("off", "ngram")
+    )
     config = json.loads(flag(ngram, "--speculative-config"))
     assert config["method"] == "ngram_gpu"
     step = 1 + config["num_speculative_tokens"]
@@ -269,15 +305,15 @@ def test_a_context_that_does_not_fit_names_the_longest_that_does(qwen3_4b: Manif
     with pytest.raises(PlanError) as refused:
         plan(qwen3_4b, Settings(context_length=40000), card)
     assert str(refused.value) == (
-        "a context of 40000 tokens does not fit, the longest that fits is 35488 (fp8 KV cache in 2.45 GiB); "
-        "set HEARTH_CONTEXT_LENGTH, or HEARTH_VRAM_BUDGET_GIB=6.32"
+        "a context of 40000 tokens does not fit, the longest that fits is 36800 (fp8 KV cache in 2.54 GiB); "
+        "set HEARTH_CONTEXT_LENGTH, or HEARTH_VRAM_BUDGET_GIB=6.22"
     )
-    assert plan(qwen3_4b, Settings(context_length=35488), card).kv_cache_tokens == 35488
-    with pytest.raises(PlanError, match="longest that fits is 35488"):
-        plan(qwen3_4b, Settings(context_length=35489), card)
+    assert plan(qwen3_4b, Settings(context_length=36800), card).kv_cache_tokens == 36800
+    with pytest.raises(PlanError, match="longest that fits is 36800"):
+        plan(qwen3_4b, Settings(context_length=36801), card)
 
 
-@pytest.mark.parametrize("context", [36000, 40000, 50001])
+@pytest.mark.parametrize("context", [37000, 40000, 50001])
 def test_the_budget_that_an_error_asks_for_is_enough_and_no_more(qwen3_4b: Manifest, context: int) -> None:
     card = CARDS["rtx-4060-8g"]
     with pytest.raises(PlanError) as refused:

@@ -14,11 +14,13 @@ import importlib.util
 import multiprocessing
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 SERVER = "vllm.entrypoints.launchers.api_server.entry"
+SERVERS = "vllm.entrypoints.cli.serve"  # several of them
 _PACKAGES = ("torch._dynamo", "torch._inductor")
 # What vllm.env_override sets for every process besides patching the compiler, which nobody has imported here.
 _ENVIRONMENT = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1", "TORCHINDUCTOR_COMPILE_THREADS": "1"}
@@ -31,13 +33,17 @@ PERMISSION = "HEARTH_PERMISSION"  # the file descriptor that says when the artif
 
 def main() -> None:
     gc.disable()
+    several = "--api-server-count" in sys.argv
+    if several:  # before prometheus_client is imported, which then counts where each process can read it
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="hearth-metrics-")
     trim()
     server = importlib.import_module(SERVER)
     importlib.import_module("vllm.v1.engine.core")
     if os.environ.get("HEARTH_DEVICE") == "cuda":
-        from hearth_engine import kernels
+        from hearth_engine import graphs, kernels
 
         kernels.install()
+        graphs.install()
     elif "--speculative-config" in sys.argv:
         from hearth_engine import speculation
 
@@ -46,10 +52,29 @@ def main() -> None:
     # asked for, because threads do not survive a fork: there are none yet.
     processes: Any = importlib.import_module("vllm.v1.engine.utils")
     processes.get_mp_context = lambda: multiprocessing.get_context("fork")
+    servers: Any = importlib.import_module(SERVERS) if several else None
     gc.enable()
     gc.freeze()  # what was imported stays: no later collection need look at it
     wait_for_permission()
-    server.main()
+    if several:
+        serve_by_several(servers)
+    else:
+        server.main()
+
+
+def serve_by_several(servers: Any) -> None:
+    """What `vllm serve` does with --api-server-count, and SERVER alone does not know. They are forked as well."""
+    from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
+    from vllm.entrypoints.serve.utils.api_utils import cli_env_setup
+    from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+    processes: Any = importlib.import_module("vllm.v1.utils")
+    forks = multiprocessing.get_context("fork")
+    processes.multiprocessing = SimpleNamespace(**vars(multiprocessing) | {"get_context": lambda _: forks})
+    cli_env_setup()
+    arguments = make_arg_parser(FlexibleArgumentParser()).parse_args()
+    validate_parsed_serve_args(arguments)
+    servers.run_multi_api_server(arguments)
 
 
 def wait_for_permission() -> None:

@@ -14,10 +14,11 @@ from hearth_quantizer.manifest import Manifest
 MIB = 2**20
 GIB = 2**30
 
-# From runs of a 4B INT4 model on an H100 (docs/benchmarks.md, "Memory"): 16 and 64 sequences, 256 to 2048 tokens a
-# step, after prompts of 32,000 and 65,000 tokens, within 0.5 %. Other cards' contexts were not measured.
-CUDA_CONTEXT = 875 * MIB  # a bare context is 529; kernels, their libraries' workspaces, what PyTorch keeps of the start
-GRAPH = 6 * MIB  # one captured batch size
+# From runs of a 4B INT4 model on an H100 (docs/benchmarks.md, "Memory"): 8 to 64 sequences, 256 to 2048 tokens a step,
+# after a prompt of 32,000 tokens, within 0.5 %. Other cards' contexts were not measured.
+CUDA_CONTEXT = 782 * MIB  # a bare context is 529; kernels, their libraries' workspaces, what PyTorch keeps of the start
+GRAPH = 6 * MIB  # one captured batch size of decoding
+PROMPT_GRAPH = 12 * MIB  # one captured size of a step with prompts
 LOGITS_COPIES = 2  # float32, of what is sampled
 # Hopper multiplies steps of so many tokens by weights unpacked to 16 bit, so many bytes of them at a time (dense.py).
 UNPACKED_ROWS, UNPACKED_BYTES = 384, 48 * MIB
@@ -110,10 +111,13 @@ def history(sequences: int, positions: int) -> Line:
     return Line(name="tokens", bytes=sequences * positions * 4, why=f"{sequences} requests of {positions}, to search")
 
 
-def on_gpu(manifest: Manifest, *, batched_tokens: int, sequences: int, graphs: int, hopper: bool) -> list[Line]:
+def on_gpu(
+    manifest: Manifest, *, batched_tokens: int, sequences: int, decoding: int, prompts: int, hopper: bool
+) -> list[Line]:
     """What a GPU holds besides weights and KV cache.
 
-    `sequences`: how many tokens a step samples. `graphs`: captured batch sizes. `hopper`: compute capability 9.
+    `sequences`: how many tokens a step samples. `decoding` and `prompts`: how many sizes of decode steps, and of steps
+    with prompts, have CUDA graphs. `hopper`: compute capability 9.
     """
     model = manifest.model
     # The widest moment of a layer: gate and up projections, their product, and the residual beside it, at 16 bit.
@@ -123,7 +127,11 @@ def on_gpu(manifest: Manifest, *, batched_tokens: int, sequences: int, graphs: i
     return [
         Line(name="CUDA context", bytes=CUDA_CONTEXT, why="measured on an H100"),
         Line(name="activations", bytes=step + sampling, why=f"{batched_tokens} tokens a step, {sequences} sampled"),
-        Line(name="CUDA graphs", bytes=graphs * GRAPH, why=f"{graphs} batch sizes"),
+        Line(
+            name="CUDA graphs",
+            bytes=decoding * GRAPH + prompts * PROMPT_GRAPH,
+            why=f"{decoding} sizes of decode steps, {prompts} of steps with prompts",
+        ),
         *([unpacked] if hopper and batched_tokens >= UNPACKED_ROWS else []),
     ]
 

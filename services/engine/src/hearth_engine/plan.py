@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from hearth_engine import memory
+from hearth_engine import graphs, memory
 from hearth_engine.hardware import INT4_CPU_FLAGS, Cpu, Gpu, Hardware
 from hearth_engine.memory import GIB, Fit, KvType, Line, gib
 from hearth_engine.settings import Settings
@@ -117,12 +117,16 @@ def _on_gpu(manifest: Manifest, settings: Settings, gpu: Gpu, context: int) -> P
     # Each request brings its next token and what is proposed to follow it, and each of those is sampled.
     speculates = settings.speculation == "ngram"
     step = 1 + NGRAM["num_speculative_tokens"] if speculates else 1
-    sizes = [size * step for size in capture_sizes(sequences)]
-    engine = memory.on_gpu(
-        manifest, batched_tokens=tokens, sequences=sequences * step, graphs=len(sizes), hopper=hopper
-    )
     wanted, notes = settings.kv_cache_dtype, []
     types = kv_types(gpu.capability, wanted)
+    decoding = [size * step for size in graphs.decode_sizes(sequences)]
+    # With Triton's attention they took 200 MiB, and a long prompt as long as without; elsewhere they were not measured.
+    suits = hopper and types[0].backend == "FLASH_ATTN" and not speculates
+    prompts = graphs.prompt_sizes(sequences, tokens) if suits else []
+    engine = memory.on_gpu(
+        manifest, batched_tokens=tokens, sequences=sequences * step, decoding=len(decoding), prompts=len(prompts),
+        hopper=hopper,
+    )  # fmt: skip
 
     def by_context(positions: int) -> list[Line]:
         searched = [memory.history(sequences, positions)] if speculates else []
@@ -169,6 +173,7 @@ def _on_gpu(manifest: Manifest, settings: Settings, gpu: Gpu, context: int) -> P
         context=context,
         sequences=sequences,
         tokens=tokens,
+        servers=settings.api_servers or 2,
         block=block,
         budget=budget,
         overhead=[memory.weights(manifest), *by_context(context), *engine],
@@ -180,25 +185,28 @@ def _on_gpu(manifest: Manifest, settings: Settings, gpu: Gpu, context: int) -> P
             ("--kv-cache-dtype", fit.kv.name),
             ("--attention-backend", fit.kv.backend),
             # No torch.compile: it cost 100 s at a first start, 640 MiB that were not given back, and half of every
-            # later start, for what a few kernels of ours do as well (kernels.py). A graph of each decode batch leaves
-            # nothing to Python between two tokens; prompts run without, since FlashAttention 3 sets aside a copy of its
-            # output for each part that it may split a graph's prompt into: 0.5 GiB for 1024 tokens.
+            # later start, for what a few kernels of ours do as well (kernels.py). Graphs leave nothing to Python
+            # between two tokens, and little with prompts (graphs.py).
             (
                 "--compilation-config",
                 json.dumps(
                     {
                         "mode": 0,
-                        "cudagraph_mode": "FULL_DECODE_ONLY",
-                        "cudagraph_capture_sizes": sizes,
+                        "cudagraph_mode": "FULL_AND_PIECEWISE" if prompts else "FULL_DECODE_ONLY",
+                        "cudagraph_capture_sizes": sorted({*decoding, *prompts}),
                     }
                 ),
             ),
+            # It tunes kernels that none of this uses, by another run of a whole step.
+            ("--no-enable-flashinfer-autotune",),
             # The table of rotary embeddings is as long as what can be asked for, not as what the model was trained for.
             ("--hf-overrides", json.dumps({"max_position_embeddings": context})),
             # Searched on the GPU: the search on the CPU would put an end to scheduling one step ahead.
             *_speculation(settings, "ngram_gpu"),
         ],
         environment={
+            # PyTorch gives cuBLAS 32 MiB on Hopper, four times over; with 2 nothing was slower (docs/benchmarks.md).
+            "CUBLAS_WORKSPACE_CONFIG": ":1024:2",
             "FLASHINFER_WORKSPACE_BASE": str(settings.cache_dir),
             "HEARTH_DEVICE": "cuda",
             # Blocks of PyTorch's memory that grow: of those with a fixed size about 100 MiB lay idle.
@@ -208,16 +216,13 @@ def _on_gpu(manifest: Manifest, settings: Settings, gpu: Gpu, context: int) -> P
             # vLLM prefers Machete on Hopper. Our kernels read Marlin's layout, and are nearly as fast with prompts and
             # faster with all else (docs/benchmarks.md, "Kernels"); elsewhere there is no Machete.
             "VLLM_DISABLED_KERNELS": "MacheteLinearKernel",
+            # Graphs of prompts without a compiler: they end before each attention.
+            **({"VLLM_USE_BREAKABLE_CUDAGRAPH": "1"} if prompts else {}),
             # FlashInfer's sampler is compiled by nvcc at the first start, which an image without nvcc cannot do.
             "VLLM_USE_FLASHINFER_SAMPLER": "0",
         },
         notes=notes,
     )
-
-
-def capture_sizes(sequences: int) -> list[int]:
-    """Decode batches that get a CUDA graph: vLLM pads a batch to the next of them."""
-    return sorted({1, 2, 4, sequences, *range(8, sequences, 8)} - {size for size in (1, 2, 4) if size > sequences})
 
 
 def _speculation(settings: Settings, method: str) -> list[tuple[str, str]]:
@@ -250,6 +255,7 @@ def _on_cpu(manifest: Manifest, settings: Settings, cpu: Cpu, context: int) -> P
             f"{gib(weights[0].bytes)} in place of {gib(manifest.weights_bytes)}"
         )
     sequences, tokens, block = settings.max_num_seqs or 16, settings.max_num_batched_tokens or 1024, 128
+    servers = settings.api_servers or 1
     threads = settings.cpu_threads or cpu.cores
     overhead = [
         *weights,
@@ -282,6 +288,7 @@ def _on_cpu(manifest: Manifest, settings: Settings, cpu: Cpu, context: int) -> P
         context=context,
         sequences=sequences,
         tokens=tokens,
+        servers=servers,
         block=block,
         budget=cpu.memory_bytes,
         overhead=overhead,
@@ -297,7 +304,7 @@ def _on_cpu(manifest: Manifest, settings: Settings, cpu: Cpu, context: int) -> P
             # time, and no message passing for each token. Thread binding belongs to the second process; the
             # container's CPU set does its work.
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0" if servers == 1 else "1",
         },
         notes=notes,
     )
@@ -314,6 +321,7 @@ def _plan(
     context: int,
     sequences: int,
     tokens: int,
+    servers: int,
     block: int,
     budget: int,
     overhead: Sequence[Line],
@@ -350,6 +358,7 @@ def _plan(
             ("--block-size", str(block)),
             ("--kv-cache-memory-bytes", str(fit.bytes)),
             ("--enable-prefix-caching",),
+            *((("--api-server-count", str(servers)),) if servers > 1 else ()),
             *flags,
             # Off by default for quantized models: a checkpoint that lacks a tensor would load and answer noise.
             ("--model-loader-extra-config", json.dumps({"enable_weights_track": True})),

@@ -12,6 +12,8 @@ PREFIX = "HEARTH_"
 
 # vLLM's flags that would break what the stack promises, and what to do instead.
 REFUSED_FLAGS = {
+    "--api-server-count": "set HEARTH_API_SERVERS",
+    "-asc": "set HEARTH_API_SERVERS",
     "--api-key": "the engine is reachable by the gateway only; keys are the gateway's (HEARTH_API_KEYS_FILE)",
     "--config": "a file of flags would bypass this check; give the flags themselves",
     "--enable-log-outputs": "answers are not logged",
@@ -103,6 +105,10 @@ class Settings(BaseSettings):
     max_num_batched_tokens: int | None = Field(default=None, ge=256, le=65536)
     """Prompt tokens computed in one step. More shortens long prompts, lengthens the pauses of other answers meanwhile,
     and takes memory. Default: 2048 on a GPU of compute capability 9, 1024 elsewhere."""
+
+    api_servers: int | None = Field(default=None, ge=1, le=16)
+    """Processes that take requests and write answers. One is busy with some 7500 tokens/s, which 64 requests at a time
+    can pass on a fast GPU (docs/benchmarks.md). Default: 2 on a GPU, 1 on the CPU."""
 
     speculation: Literal["off", "ngram"] = "off"
     """`ngram`: where the last tokens of an answer stand in its conversation already, the tokens that follow there are
