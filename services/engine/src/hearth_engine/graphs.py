@@ -41,19 +41,17 @@ def install() -> None:
         if self.cudagraph_mode is not CUDAGraphMode.FULL_AND_PIECEWISE:
             candidates_by_vllm(self)
             return
-        config, sizes, most = (
-            self.compilation_config,
-            self.compilation_config.cudagraph_capture_sizes,
-            self.max_num_reqs,
-        )
+        config, whole, most = self.compilation_config, self.cudagraph_mode, self.max_num_reqs
+        sizes = config.cudagraph_capture_sizes
         try:
-            for self.cudagraph_mode, config.cudagraph_capture_sizes in (
-                (CUDAGraphMode.FULL_DECODE_ONLY, [size for size in sizes if size <= most]),
-                (CUDAGraphMode.PIECEWISE, [size for size in sizes if size >= most]),
-            ):
-                candidates_by_vllm(self)
+            self.cudagraph_mode = CUDAGraphMode.FULL_DECODE_ONLY
+            config.cudagraph_capture_sizes = [size for size in sizes if size <= most]
+            candidates_by_vllm(self)
+            self.cudagraph_mode = CUDAGraphMode.PIECEWISE
+            config.cudagraph_capture_sizes = [size for size in sizes if size >= most]
+            candidates_by_vllm(self)
         finally:
-            self.cudagraph_mode, config.cudagraph_capture_sizes = CUDAGraphMode.FULL_AND_PIECEWISE, sizes
+            self.cudagraph_mode, config.cudagraph_capture_sizes = whole, sizes
 
     def capture(self: Any, *args: Any, **kwargs: Any) -> None:
         """Each size is run once before its capture: that memory has no use any more, as the graphs have their own."""
