@@ -6,13 +6,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from types import SimpleNamespace, TracebackType
 from typing import Any, cast
 
 import aiohttp
 import orjson
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from hearth_gateway.catalog import Catalog
@@ -51,7 +52,31 @@ def problem_of(error: BaseException) -> Problem:
             return Lost(502, "The engine's answer broke off or was not HTTP.", code="engine_broken", reached=True)
 
 
-class _Resource(aiohttp.ClientRequest):
+class _Protocol(ResponseHandler):
+    """One timer an answer, which looks when it is due whether anything came. aiohttp starts a new one at each read."""
+
+    _heard = 0.0
+
+    def _reschedule_timeout(self) -> None:
+        self._heard = self._loop.time()
+        if self._read_timeout_handle is None and self._read_timeout:
+            self._read_timeout_handle = self._loop.call_later(self._read_timeout, self._on_read_timeout)
+
+    def _on_read_timeout(self) -> None:
+        self._read_timeout_handle = None
+        if self._read_timeout and (left := self._heard + self._read_timeout - self._loop.time()) > 0:
+            self._read_timeout_handle = self._loop.call_later(left, self._on_read_timeout)
+        else:
+            super()._on_read_timeout()
+
+
+class _Connector(aiohttp.TCPConnector):
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self._factory = cast("partial[ResponseHandler]", partial(_Protocol, loop=self._loop))
+
+
+class Resource(aiohttp.ClientRequest):
     """A resource of the engine and the way there. One object for all requests to it: what differs goes into `head`."""
 
     def __init__(self, *given: Any, **named: Any) -> None:
@@ -87,7 +112,7 @@ class Engine:
         self._metrics = metrics
         self.route = Route(URL(settings.engine_url), self._led_elsewhere)
         self.retries = Retries(settings, metrics)
-        self._resources: dict[URL, _Resource] = {}
+        self._resources: dict[URL, Resource] = {}
         self._catalog = Catalog()
         self._catalog_due = 0.0
         self._catalog_lock = asyncio.Lock()
@@ -97,7 +122,7 @@ class Engine:
         self._last_token = float("-inf")
 
     async def __aenter__(self) -> "Engine":
-        self._connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE)  # the engine queues, not the pool
+        self._connector = _Connector(limit=0, keepalive_timeout=_KEEPALIVE)  # the engine queues, not the pool
         self._session = aiohttp.ClientSession(
             connector=self._connector,
             timeout=aiohttp.ClientTimeout(
@@ -137,7 +162,7 @@ class Engine:
         and, since the body is at hand, without a request's object and a task that writes it. Both together were a
         fifth of our time to the first byte."""
         if (resource := self._resources.get(url)) is None:
-            resource = self._resources[url] = _Resource("POST", url, session=self._session)
+            resource = self._resources[url] = Resource("POST", url, session=self._session)
         head, answer = resource.head(len(body), headers), resource.answer()
         try:
             connection = await self._connector.connect(resource, traces=[], timeout=self._session.timeout)
