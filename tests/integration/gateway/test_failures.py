@@ -187,6 +187,21 @@ class TestStreamsThatBreak:
         assert self.error_in(received.removeprefix(EVENTS[0]).strip())["code"] == "engine_timeout"
         await asyncio.wait_for(engine.asked.aborted.wait(), 5)
 
+    async def test_a_stream_that_pauses_is_not_cut_however_long_it_takes_in_all(
+        self, start: Start, engine: FakeEngine
+    ) -> None:
+        async def pauses(exchange: Exchange) -> None:
+            await exchange.start_stream()
+            for data in EVENTS:
+                await asyncio.sleep(0.3)
+                await exchange.chunk(data)
+            await exchange.end_stream()
+
+        engine.completes = pauses
+        client = await start(engine_timeout=1)
+        async with client.post(CHAT, json=ask(stream=True)) as answer:
+            assert await answer.read() == b"".join(EVENTS)
+
 
 class TestCancellation:
     @pytest.mark.parametrize("stream", [False, True])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from tests.integration.gateway.conftest import CHAT, ask, error_of
+from tests.integration.gateway.conftest import CHAT, ask, error_of, metric_reaches
 from tests.integration.gateway.fake_engine import CONTEXT, EVENTS, Exchange, FakeEngine, completion
 
 CLIENTS = {path.stem: path.read_bytes() for path in (Path(__file__).parents[2] / "fixtures/clients").glob("*.json")}
@@ -55,6 +55,38 @@ async def test_events_torn_apart_by_the_network_are_put_together(
     engine.completes = byte_by_byte
     async with client.post(CHAT, json=ask(stream=True)) as answer:
         assert await answer.read() == b"".join(EVENTS)
+
+
+@pytest.mark.parametrize("after", [b"", b"0\r\n\r\n"], ids=["end comes by itself", "end comes with it"])
+async def test_a_stream_that_comes_in_one_piece(
+    client: aiohttp.ClientSession, engine: FakeEngine, after: bytes
+) -> None:
+    async def at_once(exchange: Exchange) -> None:
+        data = b"".join(EVENTS)
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+        await exchange.send(head + b"%x\r\n%s\r\n" % (len(data), data) + after)
+        if not after:
+            await exchange.end_stream()
+
+    engine.completes = at_once
+    for asked in (1, 2):
+        async with client.post(CHAT, json=ask(stream=True)) as answer:
+            assert await answer.read() == b"".join(EVENTS)
+        await metric_reaches(client, float(asked), "hearth_time_to_first_token_seconds_count", CHAT)
+        await metric_reaches(client, 3.0 * asked, "hearth_generated_tokens_total")
+
+
+async def test_what_comes_after_the_end_is_no_end(client: aiohttp.ClientSession, engine: FakeEngine) -> None:
+    async def babbles(exchange: Exchange) -> None:
+        data = b"".join(EVENTS) + b"and more"
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+        await exchange.send(head + b"%x\r\n%s\r\n0\r\n\r\n" % (len(data), data))
+
+    engine.completes = babbles
+    async with client.post(CHAT, json=ask(stream=True)) as answer:
+        received = await answer.read()
+    assert received.startswith(b"".join(EVENTS))
+    assert b"engine_broken" in received
 
 
 @pytest.mark.parametrize("end", [b"\r\n\r\n", b"\n\n", b""], ids=["crlf", "lf", "none"])

@@ -8,8 +8,11 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request, Response
+from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.exceptions import HTTPException
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.types import ASGIApp
 
 from hearth_gateway.auth import KeyFile
 from hearth_gateway.client import Bodies
@@ -37,6 +40,16 @@ _MEMBERS = {
 }
 
 
+class _Gateway(FastAPI):
+    def build_middleware_stack(self) -> ASGIApp:
+        """Nothing of FastAPI's and Starlette's own before the door: they would do what it does itself (a limit for
+        bodies, the last resort for errors), and cost as much at each chunk of a stream as at its request."""
+        app: ASGIApp = ExceptionMiddleware(AsyncExitStackMiddleware(self.router), handlers=self.exception_handlers)
+        for middleware, given, named in reversed(self.user_middleware):
+            app = middleware(app, *given, **named)
+        return app
+
+
 def create_app(settings: Settings, tools: Toolbox | None = None) -> FastAPI:
     """The gateway for `settings`; with `tools` in place of those of its tool servers. Raises KeyFileError or
     ToolsConfigError when a file cannot be used."""
@@ -57,7 +70,7 @@ def create_app(settings: Settings, tools: Toolbox | None = None) -> FastAPI:
     # No generated documentation, openapi.yaml is written by hand: what goes to the engine is checked in request.py, not
     # by models that FastAPI sees.
     # No telemetry of FastAPI's own: it would look for a tracer on every request, and log what validation refused.
-    app = FastAPI(
+    app = _Gateway(
         title="hearth",
         lifespan=lifespan,
         openapi_url=None,

@@ -63,25 +63,30 @@ def _too_large(limit: int) -> Problem:
 class while_connected:  # noqa: N801 - read as a statement
     """Cancel the block when the client goes away, and raise ClientGone.
 
-    A class and not a generator, which asyncio would keep account of: every request enters."""
+    A class and not a generator, which asyncio would keep account of: every request enters. The watching begins when the
+    block waits for the first time: what a request needs before it goes to the engine is not held up by it."""
 
-    __slots__ = ("_gone", "_receive", "_task", "_watcher")
+    __slots__ = ("_gone", "_loop", "_receive", "_task", "_watching")
 
     def __init__(self, receive: Receive) -> None:
         self._receive, self._gone = receive, False
 
     async def __aenter__(self) -> None:
-        task = asyncio.current_task()
+        self._loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
-        self._task, self._watcher = task, asyncio.create_task(self._watch())
+        self._task = task
+        self._watching: asyncio.Handle | asyncio.Task[None] = self._loop.call_soon(self._begin)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._watcher.cancel()
+        self._watching.cancel()
         if self._gone and kind is asyncio.CancelledError:
             self._task.uncancel()
             raise ClientGone from None
+
+    def _begin(self) -> None:
+        self._watching = self._loop.create_task(self._watch())
 
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

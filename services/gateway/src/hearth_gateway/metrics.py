@@ -93,8 +93,9 @@ class Metrics:
         """Add and return what the `usage` near the `end` of an answer tells, 0 if it is not there. (Within a JSON
         string the quotes would be escaped, so text that looks like it does not count.)"""
         found = _COMPLETION_TOKENS.findall(end[-_END:])
-        tokens = int(found[-1]) if found else 0
-        self.tokens.inc(tokens)
+        if not found:
+            return 0
+        self.tokens.inc(tokens := int(found[-1]))
         return tokens
 
     def began(self, route: str, started: float, heard: float | None) -> None:

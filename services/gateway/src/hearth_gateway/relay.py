@@ -101,16 +101,17 @@ class Relay:
             answer = await self._engine.ask(self._endpoint.path, body, headers | exchange.span.headers())
         except (aiohttp.ClientError, OSError) as error:
             raise self._engine.failed(error, exchange.request_id) from None
-        exchange.record.answered(answer.status, answer.content_type)
+        exchange.record.answered(answer.status, media_type := answer.content_type)
         if self._count_all and answer.status < 400:
             exchange.slot.tokens = len(body) // BYTES_OF_A_TOKEN
         try:
-            if answer.content_type == "text/event-stream":
+            if media_type == "text/event-stream":
                 await self._stream(answer, send, exchange)
             else:
                 await self._whole(answer, send, exchange)
         finally:
-            answer.close()  # a no-op after the last byte; before it, this is what cancels the engine's work
+            if not answer.closed:  # the last byte has not come: this is what cancels the engine's work
+                answer.close()
         return answer.status
 
     async def _whole(self, answer: aiohttp.ClientResponse, send: Send, exchange: _Exchange) -> None:
@@ -140,10 +141,10 @@ class Relay:
 
         The head waits for the first bytes: an engine that fails before them is still answered with a status that
         clients retry."""
-        read, produced_token, record = answer.content.readany, self._engine.produced_token, exchange.record.part
+        content, produced_token, record = answer.content, self._engine.produced_token, exchange.record.part
         held = before = last = b""
         try:
-            while chunk := await read():
+            while chunk := await content.readany():
                 record(chunk)
                 if held:
                     chunk, held = held + chunk, b""
@@ -159,9 +160,14 @@ class Relay:
                     produced_token()
                 if self._count_all:
                     exchange.slot.tokens += chunk.count(b"data: ")
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                if ended := content.at_eof() and (before + last + held).rstrip().endswith(_DONE):
+                    held = chunk + held  # goes with the end
+                else:
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 if first:
                     self._first_byte.observe(monotonic() - exchange.started)
+                if ended:
+                    break
             if not (before + last + held).rstrip().endswith(_DONE):
                 raise aiohttp.ClientPayloadError("it ended without [DONE]")  # cut, however politely
         except (aiohttp.ClientError, OSError) as error:
@@ -174,8 +180,8 @@ class Relay:
             exchange.record.complete()
         if not last:
             await send(_head(answer))
-        await send({"type": "http.response.body", "body": held})
         self._count(before + last, exchange)
+        await send({"type": "http.response.body", "body": held})
 
     def _count(self, end: bytes, exchange: _Exchange) -> int:
         """The tokens generated, as far as the `end` of an answer tells."""
