@@ -25,6 +25,7 @@ async def test_it_has_what_http_asks_for_and_our_headers(resource: Resource) -> 
     ]
 
 
-async def test_no_header_smuggles_another(resource: Resource) -> None:
+@pytest.mark.parametrize("end", ["\r\n", "\n", "\r"])
+async def test_no_header_smuggles_another(resource: Resource, end: str) -> None:
     with pytest.raises(ValueError, match="line end"):
-        resource.head(0, {"x-request-id": "a\r\nx-admin: 1"})
+        resource.head(0, {"x-request-id": f"a{end}x-admin: 1"})

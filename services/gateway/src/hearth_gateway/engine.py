@@ -92,7 +92,7 @@ class Resource(aiohttp.ClientRequest):
         """Of a request with a body of so many bytes. `headers`: none that a client could give a line end."""
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
         head = f"{self._opening}{lines}content-length: {length}\r\n\r\n".encode()
-        if head.count(b"\n") != len(headers) + 4:
+        if {head.count(b"\n"), head.count(b"\r")} != {len(headers) + 4}:
             raise ValueError("a header with a line end")
         return head
 
