@@ -69,6 +69,11 @@ class _Protocol(ResponseHandler):
         else:
             super()._on_read_timeout()
 
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """aiohttp asks for it at each chunk that is read, and feeds its parser nothing, though nothing was paused."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
 
 class _Connector(aiohttp.TCPConnector):
     def __init__(self, **given: Any) -> None:

@@ -99,13 +99,13 @@ class Run:
             try:
                 asked = await services.engine.ask(CHAT.path, body, {**self._headers, **span.headers()})
                 try:
-                    record.answered(asked.status, asked.content_type)
+                    record.answered(asked.status, media_type := asked.content_type)
                     heard = record.part
                     if services.settings.tokens_per_minute and asked.status < 400:
                         # Until the answer tells at its end, which a client need not wait for.
                         slot.tokens = len(body) // BYTES_OF_A_TOKEN
                         heard = functools.partial(_count, slot, record.part)
-                    if asked.content_type == "text/event-stream":
+                    if media_type == "text/event-stream":
                         turn = await self._read_stream(asked, action, heard)
                     else:
                         data = await asked.read()
@@ -115,7 +115,8 @@ class Run:
                         turn = await self._read_whole(asked.status, data, action)
                     record.complete()
                 finally:
-                    asked.close()  # before the last byte, this is what cancels the engine's work
+                    if not asked.closed:
+                        asked.close()  # before the last byte, this is what cancels the engine's work
             except (aiohttp.ClientError, OSError) as error:
                 raise services.engine.failed(error, self._headers["x-request-id"]) from None
             span.set("gen_ai.usage.output_tokens", turn.usage.completion_tokens)
