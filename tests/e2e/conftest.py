@@ -1,6 +1,7 @@
 """One stack for the whole session, tool servers included: built and started the way `make up` does, under its own
 project and port."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -80,6 +81,26 @@ def wait_until(condition: Callable[[], bool], otherwise: str = "still not so", s
     while not condition():
         assert time.monotonic() < deadline, otherwise
         time.sleep(0.2)
+
+
+@contextlib.contextmanager
+def engine_alone(client: docker.DockerClient, image: str, environment: dict[str, str]) -> Iterator[Container]:
+    """A container of an engine, without network or gateway, that has had a token."""
+    container = client.containers.run(
+        image, detach=True, network_mode="none", read_only=True, cap_drop=["ALL"], shm_size="1g",
+        tmpfs={"/tmp": "exec,mode=1777", "/home/hearth": "exec,uid=1000,gid=1000"}, environment=environment,
+    )  # fmt: skip
+    try:
+
+        def healthy() -> bool:
+            container.reload()
+            assert container.status == "running", container.logs(tail=60).decode()
+            return container.exec_run(["hearth-engine", "health"]).exit_code == 0
+
+        wait_until(healthy, "the engine gave no token", 300)
+        yield container
+    finally:
+        container.remove(force=True)
 
 
 def free_port() -> int:

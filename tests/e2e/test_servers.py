@@ -7,7 +7,7 @@ import docker
 import pytest
 from docker.models.containers import Container
 
-from .conftest import wait_until
+from .conftest import engine_alone
 
 SERVERS = """
 import os
@@ -51,23 +51,8 @@ print(json.dumps({
 
 @pytest.fixture
 def engine(images: dict[str, str], engine_client: docker.DockerClient) -> Iterator[Container]:
-    container = engine_client.containers.run(
-        images["engine"], detach=True, network_mode="none", read_only=True, cap_drop=["ALL"], shm_size="1g",
-        tmpfs={"/tmp": "exec,mode=1777", "/home/hearth": "exec,uid=1000,gid=1000"},
-        # Nothing else asks for a token while they are counted.
-        environment={"HEARTH_API_SERVERS": "2", "HEARTH_HANG_SECONDS": "20"},
-    )  # fmt: skip
-    try:
-
-        def healthy() -> bool:
-            container.reload()
-            assert container.status == "running", container.logs(tail=60).decode()
-            return container.exec_run(["hearth-engine", "health"]).exit_code == 0
-
-        wait_until(healthy, "an engine that has had a token", 300)
+    with engine_alone(engine_client, images["engine"], {"HEARTH_API_SERVERS": "2"}) as container:
         yield container
-    finally:
-        container.remove(force=True)
 
 
 def test_both_answer_and_either_tells_of_both(engine: Container) -> None:

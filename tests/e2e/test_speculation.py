@@ -10,7 +10,7 @@ import docker
 import pytest
 from docker.models.containers import Container
 
-from .conftest import ENGINE_CLIENT, Stack, wait_until
+from .conftest import ENGINE_CLIENT, Stack, engine_alone
 
 # Answers repeat this word for word; tools as an agent's client sends them.
 TEXT = "The keeper of the harbour wrote down the names of all ships that came in before noon."
@@ -58,22 +58,8 @@ class Engine:
 
 @pytest.fixture(scope="module")
 def engine(images: dict[str, str], engine_client: docker.DockerClient) -> Iterator[Engine]:
-    container = engine_client.containers.run(
-        images["engine"], detach=True, network_mode="none", read_only=True, cap_drop=["ALL"], shm_size="1g",
-        tmpfs={"/tmp": "exec,mode=1777", "/home/hearth": "exec,uid=1000,gid=1000"},
-        environment={"HEARTH_SPECULATION": "ngram"},
-    )  # fmt: skip
-    try:
-
-        def healthy() -> bool:
-            container.reload()
-            assert container.status == "running", container.logs(tail=60).decode()
-            return container.exec_run(["hearth-engine", "health"]).exit_code == 0
-
-        wait_until(healthy, seconds=300)
+    with engine_alone(engine_client, images["engine"], {"HEARTH_SPECULATION": "ngram"}) as container:
         yield Engine(container)
-    finally:
-        container.remove(force=True)
 
 
 def said(choice: dict[str, Any]) -> tuple[str, list[dict[str, str]]]:
